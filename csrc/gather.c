@@ -1,0 +1,168 @@
+/* Rows of callers' arrays into the arena and back. Strides, byte order, element type, NaN and class indices are all dealt
+ * with here, while a row is read anyway; no array is ever scanned or copied whole. */
+#include "internal.h"
+
+#include <math.h>
+#include <string.h>
+
+static const unsigned char dtype_size[] = {4, 8, 2, 1, 1, 2, 4, 8, 1, 2, 4, 8};
+
+static float half_to_float(uint16_t h) {
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, rest = h & 0x7fff, bits;
+    if (rest >= 0x7c00) bits = sign | 0x7f800000u | (rest & 0x3ff) << 13;
+    else if (rest >= 0x0400) bits = sign | ((rest << 13) + ((127 - 15) << 23));
+    else { float value = (float)rest * 0x1p-24f; memcpy(&bits, &value, 4); bits |= sign; }
+    float f;
+    memcpy(&f, &bits, 4);
+    return f;
+}
+
+static uint16_t swap16(uint16_t x) { return __builtin_bswap16(x); }
+static uint32_t swap32(uint32_t x) { return __builtin_bswap32(x); }
+static uint64_t swap64(uint64_t x) { return __builtin_bswap64(x); }
+static uint8_t swap8(uint8_t x) { return x; }
+
+/* n elements, `stride` bytes apart, as doubles or floats or raw integers: the loops below are made for each pair of types. */
+#define LOAD(TYPE, BITS, value)                                                   \
+    uint##BITS##_t raw_;                                                          \
+    memcpy(&raw_, from + i * stride, sizeof raw_);                                \
+    if (swapped) raw_ = swap##BITS(raw_);                                         \
+    TYPE value;                                                                   \
+    memcpy(&value, &raw_, sizeof value)
+#define CONVERT(TO, TYPE, BITS, expression)                                       \
+    for (int64_t i = 0; i < n; i++) { LOAD(TYPE, BITS, v); to[i] = (TO)(expression); } break
+
+#define MAKE_REALS(NAME, TO)                                                      \
+    static void NAME(TO *to, const char *from, int64_t stride, int64_t n, int dtype, bool swapped) { \
+        switch (dtype) {                                                          \
+        case FNN_F32: CONVERT(TO, float, 32, v);                                  \
+        case FNN_F64: CONVERT(TO, double, 64, v);                                 \
+        case FNN_F16: CONVERT(TO, uint16_t, 16, half_to_float(v));                \
+        case FNN_BOOL: CONVERT(TO, uint8_t, 8, v != 0);                           \
+        case FNN_I8: CONVERT(TO, int8_t, 8, v);                                   \
+        case FNN_I16: CONVERT(TO, int16_t, 16, v);                                \
+        case FNN_I32: CONVERT(TO, int32_t, 32, v);                                \
+        case FNN_I64: CONVERT(TO, int64_t, 64, v);                                \
+        case FNN_U8: CONVERT(TO, uint8_t, 8, v);                                  \
+        case FNN_U16: CONVERT(TO, uint16_t, 16, v);                               \
+        case FNN_U32: CONVERT(TO, uint32_t, 32, v);                               \
+        default: CONVERT(TO, uint64_t, 64, v);                                    \
+        }                                                                         \
+    }
+MAKE_REALS(to_float, float)
+MAKE_REALS(to_double, double)
+
+/* A float64 beyond float32's range becomes infinite on the way and is reported as such. */
+static bool all_finite32(const float *x, int64_t n) {
+    uint32_t bad = 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, 4);
+        bad |= (bits & 0x7f800000u) == 0x7f800000u;
+    }
+    return !bad;
+}
+
+static bool all_finite64(const double *x, int64_t n) {
+    uint64_t bad = 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t bits;
+        memcpy(&bits, x + i, 8);
+        bad |= (bits & 0x7ff0000000000000u) == 0x7ff0000000000000u;
+    }
+    return !bad;
+}
+
+/* One run of elements that have one stride between them. Returns false at the first bad value, given back in *bad. */
+static bool take_run(const fnn_session *s, const fnn_port *port, void *to, const char *from, int64_t stride, int64_t n, double *bad) {
+    const fnn_array *a = &port->array;
+    fnn_type type = s->model->program.tensors[port->tensor].type;
+    bool plain = stride == dtype_size[a->dtype] && !a->swapped;
+    if (type == TYPE_I32) {
+        int32_t *out = to;
+        for (int64_t i = 0; i < n; i++) {
+            double value;
+            to_double(&value, from + i * stride, 0, 1, a->dtype, a->swapped);
+            if (!(value >= (double)port->lowest && value <= (double)port->highest && value == floor(value))) { *bad = value; return false; }
+            out[i] = (int32_t)value;
+        }
+        return true;
+    }
+    if (type == TYPE_F32) {
+        float *out = to;
+        if (plain && a->dtype == FNN_F32) memcpy(out, from, (size_t)n * sizeof *out);
+        else to_float(out, from, stride, n, a->dtype, a->swapped);
+        if (!s->pass.check_finite || all_finite32(out, n)) return true;
+        for (int64_t i = 0; i < n; i++)
+            if (!isfinite(out[i])) { *bad = (double)out[i]; return false; }
+    } else {
+        double *out = to;
+        if (plain && a->dtype == FNN_F64) memcpy(out, from, (size_t)n * sizeof *out);
+        else to_double(out, from, stride, n, a->dtype, a->swapped);
+        if (!s->pass.check_finite || all_finite64(out, n)) return true;
+        for (int64_t i = 0; i < n; i++)
+            if (!isfinite(out[i])) { *bad = out[i]; return false; }
+    }
+    return true;
+}
+
+/* Everything below dimension `dim` of one sample. Trailing dimensions that follow each other make one run. */
+static bool take_sample(const fnn_session *s, const fnn_port *port, int dim, char **to, const char *from, double *bad) {
+    const fnn_array *a = &port->array;
+    int64_t n = 1, stride = dtype_size[a->dtype];
+    int last = a->ndim - 1;
+    if (last >= dim) stride = a->strides[last];
+    int k = last;
+    for (; k >= dim; k--) {
+        if (a->shape[k] != 1 && n != 1 && a->strides[k] != stride * n) break;
+        if (n == 1) stride = a->strides[k];
+        n *= a->shape[k];
+    }
+    if (k < dim) {
+        fnn_type type = s->model->program.tensors[port->tensor].type;
+        size_t size = type == TYPE_I32 ? sizeof(int32_t) : fnn_real_size(type);
+        bool good = take_run(s, port, *to, from, n == 1 ? dtype_size[a->dtype] : stride, n, bad);
+        *to += (size_t)n * size;
+        return good;
+    }
+    for (int64_t i = 0; i < a->shape[dim]; i++)
+        if (!take_sample(s, port, dim + 1, to, from + i * a->strides[dim], bad)) return false;
+    return true;
+}
+
+/* Samples [lo, hi) of the batch. Unbound weights are ones. */
+void fnn_gather(fnn_session *s, int index, int64_t lo, int64_t hi, fnn_error *fault) {
+    const fnn_port *port = &s->ports[index];
+    const fnn_view *v = &port->view;
+    fnn_type type = s->model->program.tensors[port->tensor].type;
+    size_t size = type == TYPE_I32 ? sizeof(int32_t) : fnn_real_size(type);
+    if (!port->bound) {
+        for (int64_t r = lo; r < hi; r++) {
+            if (type == TYPE_F32) ((float *)v->p)[r] = 1;
+            else ((double *)v->p)[r] = 1;
+        }
+        return;
+    }
+    for (int64_t r = lo; r < hi; r++) {
+        char *to = (char *)v->p + (size_t)(r * v->lead * v->ld) * size;
+        double bad = 0;
+        const char *from = (const char *)port->array.data + s->step.sample[r] * port->array.strides[0];
+        if (!take_sample(s, port, 1, &to, from, &bad) && fault->status == FNN_OK) {
+            fnn_fail_at(fault, FNN_ERR_DATA, port->tensor, s->step.sample[r], bad, "bad value in the data");
+            return;
+        }
+    }
+}
+
+/* Outputs: contiguous rows of the program's own type, in the order of the samples. */
+void fnn_scatter(fnn_session *s, int index, int64_t lo, int64_t hi) {
+    const fnn_port *port = &s->ports[index];
+    const fnn_view *v = &port->view;
+    size_t size = fnn_real_size(s->model->program.real), row = (size_t)(v->cols) * size;
+    if (!port->bound) return;
+    for (int64_t r = lo; r < hi; r++) {
+        char *to = (char *)port->array.data + s->step.sample[r] * v->lead * (int64_t)row;
+        const char *from = (const char *)v->p + (size_t)(r * v->lead * v->ld) * size;
+        for (int64_t k = 0; k < v->lead; k++) memcpy(to + (size_t)k * row, from + (size_t)(k * v->ld) * size, row);
+    }
+}

@@ -1,0 +1,269 @@
+/* What the rooms of csrc share: the program, the plan's tasks, the kernel table. */
+#ifndef FASTNN_INTERNAL_H
+#define FASTNN_INTERNAL_H
+
+#include "fastnn.h"
+
+#include <stdbool.h>
+
+#define FNN_MAX_IN 16
+#define FNN_MAX_OUT 2
+#define FNN_MAX_ATTR 8
+#define FNN_ALIGN 64
+
+/* ---- ops ---- */
+
+typedef enum { RULE_SAME, RULE_MATMUL, RULE_MATMUL_NT, RULE_MATMUL_TN, RULE_BIAS, RULE_SUM_ROWS, RULE_CONCAT, RULE_SLICE,
+               RULE_RESHAPE, RULE_LOSS, RULE_LOSS_GRAD, RULE_LOSS_IDX, RULE_LOSS_IDX_GRAD, RULE_SEED, RULE_SCALAR,
+               RULE_CLIP, RULE_UPDATE } fnn_rule;
+typedef enum { NEEDS_NONE, NEEDS_X, NEEDS_Y } fnn_needs;
+
+#define VARIADIC -1
+enum {
+#define OP(name, inputs, outputs, rule, attrs, needs) OP_##name,
+#include "ops.def"
+#undef OP
+    OP_COUNT
+};
+
+typedef struct { const char *name; int inputs, outputs; fnn_rule rule; const char *attrs; fnn_needs needs; } fnn_op_info;
+extern const fnn_op_info fnn_ops[OP_COUNT];
+int fnn_op_slots(int op, const double *attr);   /* moments an optimizer op keeps, 0 for other ops */
+
+/* ---- program: a verified list of tensors and nodes ---- */
+
+typedef enum { KIND_INPUT, KIND_TARGET, KIND_WEIGHT, KIND_PARAM, KIND_TEMP } fnn_kind;
+typedef enum { TYPE_F32, TYPE_F64, TYPE_I32 } fnn_type;
+
+typedef struct {
+    fnn_kind kind;
+    fnn_type type;
+    int ndim;                        /* batched tensors: the batch counts as dimension 0 */
+    bool batched;
+    int64_t dim[FNN_MAX_DIMS];       /* dim[0] is 1 where batched */
+    char *name;
+    int64_t lead, cols;              /* batched: matrix rows a sample, last dimension; else 1 or dim[0], all else */
+    int producer;                    /* node, -1 if none */
+    bool updated;                    /* a param that an optimizer writes */
+} fnn_tensor;
+
+typedef struct { int op, n_in, n_out, n_attr; int in[FNN_MAX_IN], out[FNN_MAX_OUT]; double attr[FNN_MAX_ATTR]; } fnn_node;
+
+typedef enum { ROOT_OUTPUT, ROOT_LOSS, ROOT_METRIC, ROOT_PENALTY, ROOT_GRAD } fnn_root_kind;
+/* loss, metric: a per-row tensor and the sample weights that go with it (-1: none), factor = loss weight */
+typedef struct { fnn_root_kind kind; int tensor, other; double factor; } fnn_root;
+
+typedef struct {
+    fnn_type real;                   /* TYPE_F32 or TYPE_F64 */
+    int n_tensors, n_nodes, n_roots;
+    fnn_tensor *tensors;
+    fnn_node *nodes;
+    fnn_root *roots;
+    int slots;
+} fnn_program;
+
+int fnn_program_parse(const char *text, size_t length, fnn_program *program, fnn_error *err);
+void fnn_program_clear(fnn_program *program);
+
+/* ---- how a parameter lies in memory ----
+ * FLAT: row-major, contiguous. PANEL: a (rows, cols) kernel as [cols/NR][stride_k][NR], columns padded with zeros to NR,
+ * stride_k odd (an even number of 64-byte lines between panels would land in the same cache sets).
+ * Work on parameters is cut into items that lie one after the other in memory, so a range of items is a range of
+ * elements; the cut depends on the layout alone, never on threads. */
+typedef struct {
+    bool panel;
+    int64_t rows, cols, nr, mr, stride_k;
+    int64_t size;                    /* elements, padding included */
+    int64_t tiles_k, items;
+} fnn_layout;
+#define FNN_FLAT_ITEM 256            /* elements an item of a FLAT layout */
+/* First element of item i; i == items gives size. PANEL: item = panel * tiles_k + tile; the padding row belongs to the
+ * last tile of its panel. */
+static inline int64_t fnn_item_start(const fnn_layout *l, int64_t i) {
+    if (!l->panel) { int64_t at = i * FNN_FLAT_ITEM; return at < l->size ? at : l->size; }
+    return (i / l->tiles_k) * l->stride_k * l->nr + (i % l->tiles_k) * l->mr * l->nr;
+}
+
+/* ---- kernels ---- */
+
+/* What changes from step to step; one per session, seen by all its tasks. */
+typedef struct {
+    int64_t rows;                    /* samples in this batch */
+    double lr;
+    int64_t iteration;               /* updates made, this one included: 1 at the first */
+    uint64_t seed, epoch;
+    const int64_t *sample;           /* (rows) global sample indices */
+} fnn_step;
+
+/* A matrix operand: element (r, c) of a batched tensor stands at p[r * ld + c]. */
+typedef struct { void *p; int64_t ld, cols, lead; } fnn_view;
+
+typedef struct fnn_task fnn_task;
+/* Ranges [lo, hi): matrix rows for batched work, but samples for concat, slice and reshape; elements of a FLAT or PANEL
+ * buffer for elementwise work on parameters (seen as a matrix of one column); items of the output's layout for matmul_tn;
+ * columns for sum_rows; ignored by penalty and sum_squares, which one thread runs whole. scratch: FNN_SCRATCH bytes of the calling thread's own, aligned to FNN_ALIGN. */
+typedef void (*fnn_kernel)(const fnn_task *t, int64_t lo, int64_t hi, void *scratch);
+#define FNN_SCRATCH ((size_t)256 << 10)
+
+/* Flat update of n contiguous elements: w, up to three moments, gradient. coef comes from the op's prepare function. */
+typedef void (*fnn_update)(const double *coef, void *w, void *s0, void *s1, void *s2, const void *g, int64_t n);
+typedef void (*fnn_prepare)(const double *attr, double lr, int64_t iteration, double *coef);
+#define FNN_MAX_COEF 12
+
+struct fnn_task {
+    fnn_kernel run;
+    int op;
+    fnn_view in[FNN_MAX_IN], out[FNN_MAX_OUT];
+    int n_in;
+    double attr[FNN_MAX_ATTR];
+    const fnn_step *step;
+    fnn_layout layout;               /* of the parameter: kernel of matmul*, gradient of matmul_tn, update's parameter */
+    /* matmul with its bias, and relu where that follows: out = relu?(x w + bias) */
+    const void *bias;                /* (n), NULL if none */
+    bool relu;
+    /* matmul_tn and update fused: the gradient goes through penalty_grad and the update while hot,
+     * and is written to out[0].p only if that is not NULL */
+    fnn_update update;               /* NULL: none */
+    const double *coef;              /* prepared once a step */
+    void *w, *slot[FNN_MAX_SLOTS];   /* parameter and moments, first element of the buffer */
+    double l1, l2;                   /* penalty_grad before the update; 0, 0: none */
+    int64_t outer, inner[FNN_MAX_IN];/* concat: rows of the outer block, elements of each input in it; slice: see shape.c */
+};
+
+typedef struct {
+    const char *isa;
+    int nr, mr;                      /* register tile of this table's products */
+    fnn_kernel run[OP_COUNT];
+    fnn_update update[OP_COUNT];     /* optimizers only */
+    fnn_prepare prepare[OP_COUNT];
+} fnn_kernels;
+
+/* One table per instruction set and type, made by kernels/table.c. */
+const fnn_kernels *fnn_kernels_find(const char *isa, fnn_type real); /* dispatch.c; NULL isa: the active one */
+
+/* ---- random numbers: rng.c ---- */
+typedef struct { uint32_t v[4]; } fnn_u32x4;
+fnn_u32x4 fnn_philox(fnn_u32x4 counter, uint32_t key0, uint32_t key1);
+
+/* ---- threads.c ---- */
+/* Calls job(arg, thread, threads) once on each of `threads` threads, the caller being thread 0. Where the pool is busy
+ * with another caller, or `threads` is 1, the caller does the work of all of them in turn... only if the job has no
+ * barrier; so a job asks fnn_pool_acquire first how many threads it gets. */
+int fnn_pool_acquire(int wanted);                 /* threads granted, 1 if the pool is busy; always pair with release */
+void fnn_pool_run(int threads, void (*job)(void *arg, int thread, int threads), void *arg);
+void fnn_pool_barrier(int thread, int threads);   /* inside a job: all threads of it meet */
+void fnn_pool_release(int threads);
+
+typedef struct fnn_rwlock fnn_rwlock;             /* many readers or one writer; waiting readers get in between writers */
+fnn_rwlock *fnn_rwlock_new(void);
+void fnn_rwlock_free(fnn_rwlock *l);
+void fnn_rwlock_read(fnn_rwlock *l);
+void fnn_rwlock_unread(fnn_rwlock *l);
+void fnn_rwlock_write(fnn_rwlock *l);
+void fnn_rwlock_unwrite(fnn_rwlock *l);
+double fnn_now_ms(void);                          /* monotonic */
+/* Round to nearest, subnormals flushed, no traps; returns the host's state for fnn_fp_restore. */
+uint64_t fnn_fp_enter(void);
+void fnn_fp_restore(uint64_t state);
+
+/* ---- model.c: parameters and their owner ---- */
+
+typedef struct { int refs; fnn_rwlock *lock; } fnn_guard;   /* one lock for all models that share parameters */
+
+struct fnn_param {
+    int refs;
+    fnn_type real;
+    int ndim;
+    int64_t dim[FNN_MAX_DIMS];
+    fnn_layout layout;
+    void *w;                         /* layout.size elements */
+    fnn_guard *guard;
+};
+
+struct fnn_model {
+    int refs;                        /* the owner and each session */
+    fnn_program program;
+    const fnn_kernels *kernels;
+    fnn_param **params;              /* by tensor, NULL where it is none */
+    void **slots;                    /* [tensor * FNN_MAX_SLOTS + slot], layouts as the parameter's */
+    int64_t iterations;
+    fnn_guard **guards;              /* all that the parameters have, in order of address */
+    int n_guards;
+    void *snapshot;
+    int64_t snapshot_iterations;
+};
+
+size_t fnn_real_size(fnn_type real);
+fnn_layout fnn_layout_of(const fnn_kernels *k, int ndim, const int64_t *dim);
+void fnn_layout_read(const fnn_layout *l, size_t real_size, const void *stored, void *row_major);
+void fnn_layout_write(const fnn_layout *l, size_t real_size, void *stored, const void *row_major);
+void fnn_model_hold(fnn_model *m, bool write);
+void fnn_model_let_go(fnn_model *m, bool write);
+
+/* ---- plan.c: a session's tasks, in phases between which all threads meet ---- */
+
+typedef enum { SHARE_ROWS, SHARE_ELEMENTS, SHARE_TILES, SHARE_ONE } fnn_share;
+
+typedef struct {
+    fnn_task task;
+    fnn_share share;
+    int64_t unit;                    /* SHARE_ROWS: the kernel's rows a sample */
+    int phase;
+    double ns_row, ns_fixed;         /* estimated cost: a sample, and the rest */
+} fnn_stage;
+
+typedef struct { int first, last; double ns_row, ns_fixed; } fnn_phase;
+
+/* A caller's array on its way into or out of the arena. */
+typedef struct { int tensor; bool bound; fnn_array array; fnn_view view; int64_t lowest, highest; } fnn_port;
+
+typedef struct { size_t start, end; } fnn_zone;   /* bytes of the arena that nobody may write */
+
+struct fnn_session {
+    fnn_model *model;
+    int mode;
+    bool training, guarded;
+    int64_t max_rows;
+    int threads;                     /* at most */
+    char *arena;
+    size_t arena_bytes, scratch_at;
+    fnn_view *views;                 /* by tensor; p is NULL where the session does not need it */
+    fnn_zone *zones;                 /* of sentinels, where guarded */
+    int n_zones;
+    fnn_stage *stages;
+    int n_stages;
+    fnn_phase *phases;
+    int n_phases;
+    fnn_port *ports;                 /* inputs, targets and weights first, then outputs */
+    int n_ports, n_in_ports;
+    struct { fnn_prepare prepare; double attr[FNN_MAX_ATTR]; double coef[FNN_MAX_COEF]; } *optimizers;
+    int n_optimizers;
+    fnn_step step;
+    int64_t *sample;
+    /* cursor */
+    fnn_pass pass;
+    int64_t steps_done, steps_total, rows_seen;
+    bool begun;
+    double *sums;                    /* (sum, weight) a root */
+    int stop;                        /* set by the thread that found bad data */
+    fnn_error *faults;               /* the first found while gathering, one a thread */
+};
+
+/* A phase shorter than this is not worth a second thread: waking and meeting cost a few microseconds. */
+#define FNN_SHARE_NS 12000.0
+#define FNN_SENTINEL 0xA5
+#define FNN_ZONE 64                  /* bytes of a sentinel zone, at least */
+
+void fnn_gather(fnn_session *s, int port, int64_t lo, int64_t hi, fnn_error *fault);
+void fnn_scatter(fnn_session *s, int port, int64_t lo, int64_t hi);
+
+/* ---- status.c ---- */
+int fnn_fail(fnn_error *err, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int fnn_fail_at(fnn_error *err, int status, int tensor, int64_t row, double value, const char *format, ...)
+    __attribute__((format(printf, 6, 7)));
+bool fnn_mul(int64_t a, int64_t b, int64_t *out); /* checked size helpers: false on overflow or negative */
+bool fnn_add(int64_t a, int64_t b, int64_t *out);
+void *fnn_alloc(size_t bytes);                    /* aligned to FNN_ALIGN, zeroed; NULL when out of memory */
+void fnn_free(void *p);
+
+#endif

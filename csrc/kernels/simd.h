@@ -1,0 +1,177 @@
+/* One vector type for all kernels, from GCC's vector extensions; REAL_BITS (32 or 64) and the compiler's target pick it.
+ *
+ * Arithmetic and comparisons are the language's own operators on V (a comparison gives VI, all ones where true). What has no
+ * operator stands below: portable loops first, overwritten by an instruction set that has better.
+ * Tails: v_loadn and v_storen are the only places that know about them.
+ * FNN_WIDE=1 builds 64-byte vectors from whatever the target has, so that the wide tiles are tested everywhere.
+ */
+#ifndef FASTNN_SIMD_H
+#define FASTNN_SIMD_H
+
+#include <stdint.h>
+#include <string.h>
+#include <math.h>
+
+#if defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512BW__)
+#include <immintrin.h>
+#define SIMD_AVX512 1
+#elif defined(__AVX2__) && defined(__FMA__)
+#include <immintrin.h>
+#define SIMD_AVX2 1
+#elif defined(__SSE2__)
+#include <emmintrin.h>
+#define SIMD_SSE2 1
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#define SIMD_NEON 1
+#endif
+
+#if defined(FNN_WIDE) || defined(SIMD_AVX512)
+#define VBYTES 64
+#elif defined(SIMD_AVX2)
+#define VBYTES 32
+#else
+#define VBYTES 16
+#endif
+#if defined(FNN_WIDE)
+#undef SIMD_AVX512
+#undef SIMD_AVX2
+#undef SIMD_SSE2
+#undef SIMD_NEON
+#endif
+
+#if REAL_BITS == 32
+typedef float REAL;
+typedef int32_t INT;
+typedef uint32_t UINT;
+#define R(x) x##f                 /* a constant of the kernel's type */
+#elif REAL_BITS == 64
+typedef double REAL;
+typedef int64_t INT;
+typedef uint64_t UINT;
+#define R(x) x
+#endif
+typedef REAL V __attribute__((vector_size(VBYTES)));
+typedef INT VI __attribute__((vector_size(VBYTES)));
+typedef REAL VU __attribute__((vector_size(VBYTES), aligned(sizeof(REAL)), may_alias));
+enum { VL = VBYTES / (int)sizeof(REAL) };
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE V v_load(const REAL *p) { return *(const VU *)p; }
+INLINE void v_store(REAL *p, V x) { *(VU *)p = x; }
+INLINE V v_set1(REAL x) { return x - (V){0}; }   /* a splat; -0 stays -0 */
+INLINE VI v_set1i(INT x) { return x - (VI){0}; }
+INLINE V v_select(VI mask, V a, V b) { return (V)((mask & (VI)a) | (~mask & (VI)b)); }
+INLINE V v_abs(V x) { return (V)((VI)x & v_set1i((INT)(~(UINT)0 >> 1))); }
+INLINE V v_copysign(V x, V sign) {
+    VI top = v_set1i((INT)((UINT)1 << (REAL_BITS - 1)));
+    return (V)(((VI)x & ~top) | ((VI)sign & top));
+}
+
+/* ---- x86 with AVX-512 ---- */
+#if defined(SIMD_AVX512)
+#if REAL_BITS == 32
+INLINE V v_fma(V a, V b, V c) { return (V)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+INLINE V v_sqrt(V a) { return (V)_mm512_sqrt_ps((__m512)a); }
+INLINE V v_max(V a, V b) { return (V)_mm512_max_ps((__m512)a, (__m512)b); }
+INLINE V v_min(V a, V b) { return (V)_mm512_min_ps((__m512)a, (__m512)b); }
+INLINE V v_loadn(const REAL *p, int n) { return (V)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
+INLINE void v_storen(REAL *p, V x, int n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)x); }
+#else
+INLINE V v_fma(V a, V b, V c) { return (V)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
+INLINE V v_sqrt(V a) { return (V)_mm512_sqrt_pd((__m512d)a); }
+INLINE V v_max(V a, V b) { return (V)_mm512_max_pd((__m512d)a, (__m512d)b); }
+INLINE V v_min(V a, V b) { return (V)_mm512_min_pd((__m512d)a, (__m512d)b); }
+INLINE V v_loadn(const REAL *p, int n) { return (V)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
+INLINE void v_storen(REAL *p, V x, int n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)x); }
+#endif
+
+/* ---- x86 with AVX2 and FMA ---- */
+#elif defined(SIMD_AVX2)
+#if REAL_BITS == 32
+INLINE __m256i v_first(int n) {
+    static const int32_t ones[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    return _mm256_loadu_si256((const __m256i *)(ones + 8 - n));
+}
+INLINE V v_fma(V a, V b, V c) { return (V)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+INLINE V v_sqrt(V a) { return (V)_mm256_sqrt_ps((__m256)a); }
+INLINE V v_max(V a, V b) { return (V)_mm256_max_ps((__m256)a, (__m256)b); }
+INLINE V v_min(V a, V b) { return (V)_mm256_min_ps((__m256)a, (__m256)b); }
+INLINE V v_loadn(const REAL *p, int n) { return (V)_mm256_maskload_ps(p, v_first(n)); }
+INLINE void v_storen(REAL *p, V x, int n) { _mm256_maskstore_ps(p, v_first(n), (__m256)x); }
+#else
+INLINE __m256i v_first(int n) {
+    static const int64_t ones[8] = {-1, -1, -1, -1};
+    return _mm256_loadu_si256((const __m256i *)(ones + 4 - n));
+}
+INLINE V v_fma(V a, V b, V c) { return (V)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+INLINE V v_sqrt(V a) { return (V)_mm256_sqrt_pd((__m256d)a); }
+INLINE V v_max(V a, V b) { return (V)_mm256_max_pd((__m256d)a, (__m256d)b); }
+INLINE V v_min(V a, V b) { return (V)_mm256_min_pd((__m256d)a, (__m256d)b); }
+INLINE V v_loadn(const REAL *p, int n) { return (V)_mm256_maskload_pd(p, v_first(n)); }
+INLINE void v_storen(REAL *p, V x, int n) { _mm256_maskstore_pd(p, v_first(n), (__m256d)x); }
+#endif
+
+/* ---- everything else ---- */
+#else
+INLINE V v_loadn(const REAL *p, int n) { V x = {0}; memcpy(&x, p, (size_t)n * sizeof(REAL)); return x; }
+INLINE void v_storen(REAL *p, V x, int n) { memcpy(p, &x, (size_t)n * sizeof(REAL)); }
+#if defined(SIMD_NEON) && REAL_BITS == 32
+INLINE V v_fma(V a, V b, V c) { return (V)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+INLINE V v_sqrt(V a) { return (V)vsqrtq_f32((float32x4_t)a); }
+#elif defined(SIMD_NEON)
+INLINE V v_fma(V a, V b, V c) { return (V)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
+INLINE V v_sqrt(V a) { return (V)vsqrtq_f64((float64x2_t)a); }
+#elif defined(SIMD_SSE2)
+/* No fused multiply-add before FMA3: two roundings. */
+INLINE V v_fma(V a, V b, V c) { return a * b + c; }
+#if REAL_BITS == 32
+INLINE V v_sqrt(V a) { return (V)_mm_sqrt_ps((__m128)a); }
+#else
+INLINE V v_sqrt(V a) { return (V)_mm_sqrt_pd((__m128d)a); }
+#endif
+#else
+#if defined(__FMA__) || defined(__aarch64__)
+INLINE V v_fma(V a, V b, V c) { for (int i = 0; i < VL; i++) c[i] = REAL_BITS == 32 ? (REAL)__builtin_fmaf((float)a[i], (float)b[i], (float)c[i]) : (REAL)__builtin_fma(a[i], b[i], c[i]); return c; }
+#else
+INLINE V v_fma(V a, V b, V c) { return a * b + c; }
+#endif
+INLINE V v_sqrt(V a) { for (int i = 0; i < VL; i++) a[i] = (REAL)sqrt((double)a[i]); return a; }
+#endif
+/* As x86's max and min: the second operand where either is NaN. */
+INLINE V v_max(V a, V b) { return v_select(a > b, a, b); }
+INLINE V v_min(V a, V b) { return v_select(a < b, a, b); }
+#endif
+
+/* The sum of all lanes, in one fixed order: halves are added until one lane is left. */
+INLINE REAL v_sum(V x) {
+    for (int half = VL / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) x[i] += x[i + half];
+    return x[0];
+}
+INLINE REAL v_largest(V x) {
+    for (int half = VL / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) x[i] = x[i] > x[i + half] ? x[i] : x[i + half];
+    return x[0];
+}
+
+/* Runs `body` over n contiguous elements: full vectors, then one partial one. `LOADV(p)` and `STOREV(p, x)` inside the body
+ * read and write at the current place. */
+#define FOR_VECTORS(n, i, ...)                                               \
+    do {                                                                     \
+        int64_t i = 0, n_ = (n);                                             \
+        for (; i + VL <= n_; i += VL) {                                      \
+            const int PART_ = VL;                                            \
+            const int left_ = VL; (void)left_;                               \
+            __VA_ARGS__                                                      \
+        }                                                                    \
+        if (i < n_) {                                                        \
+            const int PART_ = 0;                                             \
+            const int left_ = (int)(n_ - i);                                 \
+            __VA_ARGS__                                                      \
+        }                                                                    \
+    } while (0)
+#define LOADV(p) (PART_ == VL ? v_load(p) : v_loadn((p), left_))
+#define STOREV(p, x) (PART_ == VL ? v_store((p), (x)) : v_storen((p), (x), left_))
+
+#endif

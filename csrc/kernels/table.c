@@ -1,0 +1,30 @@
+/* The kernel table of one instruction set (FNN_ISA) and one type (REAL_BITS): compiled once for each pair. Every kernel is
+ * static to this unit, so the table is the only symbol that leaves it. */
+#include "simd.h"
+#include "../internal.h"
+
+#include "vmath.h"
+#include "activation.c"
+#include "softmax.c"
+#include "loss.c"
+#include "elementwise.c"
+#include "shape.c"
+#include "update.c"
+#include "gemm.c"
+
+#define JOIN3_(a, b, c) a##b##_##c
+#define JOIN3(a, b, c) JOIN3_(a, b, c)
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+
+extern const fnn_kernels JOIN3(fnn_kernels_, FNN_ISA, REAL_BITS);
+const fnn_kernels JOIN3(fnn_kernels_, FNN_ISA, REAL_BITS) = {
+    .isa = TEXT(FNN_ISA), .nr = NR, .mr = MR,
+    .run = {
+#define OP(name, inputs, outputs, rule, attrs, needs) [OP_##name] = k_##name,
+#include "../ops.def"
+#undef OP
+    },
+    .update = {[OP_sgd] = sgd_flat, [OP_rmsprop] = rmsprop_flat, [OP_adam] = adam_flat},
+    .prepare = {[OP_sgd] = sgd_prepare, [OP_rmsprop] = rmsprop_prepare, [OP_adam] = adam_prepare},
+};

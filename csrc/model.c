@@ -1,0 +1,295 @@
+/* Models and their parameters: storage, layouts, sharing, snapshots. */
+#include "internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+size_t fnn_real_size(fnn_type real) { return real == TYPE_F64 ? sizeof(double) : sizeof(float); }
+
+/* ---- layouts ---- */
+
+fnn_layout fnn_layout_of(const fnn_kernels *k, int ndim, const int64_t *dim) {
+    fnn_layout l = {.panel = ndim == 2, .rows = 1, .cols = 1};
+    if (l.panel) {
+        l.rows = dim[0];
+        l.cols = dim[1];
+        l.nr = k->nr;
+        l.mr = k->mr;
+        l.stride_k = l.rows | 1;
+        l.size = (l.cols + l.nr - 1) / l.nr * l.stride_k * l.nr;
+        l.tiles_k = (l.rows + l.mr - 1) / l.mr;
+        l.items = (l.cols + l.nr - 1) / l.nr * l.tiles_k;
+    } else {
+        for (int i = 0; i < ndim; i++) l.cols *= dim[i];
+        l.size = l.cols;
+        l.items = (l.size + FNN_FLAT_ITEM - 1) / FNN_FLAT_ITEM;
+    }
+    return l;
+}
+
+/* Runs of a row that are contiguous on both sides: copy(row_major offset, stored offset, elements). */
+#define FOR_RUNS(l, flat, stored, count)                                                                        \
+    for (int64_t run_ = (l)->panel ? (l)->nr : (l)->cols, row_ = 0; row_ < (l)->rows; row_++)                     \
+        for (int64_t col_ = 0, flat, stored, count;                                                             \
+             col_ < (l)->cols && (count = (l)->cols - col_ < run_ ? (l)->cols - col_ : run_,                     \
+                                  flat = row_ * (l)->cols + col_,                                                \
+                                  stored = (l)->panel ? (col_ / run_ * (l)->stride_k + row_) * run_ : flat, true); \
+             col_ += run_)
+
+void fnn_layout_read(const fnn_layout *l, size_t size, const void *stored, void *row_major) {
+    FOR_RUNS(l, to, from, n) memcpy((char *)row_major + (size_t)to * size, (const char *)stored + (size_t)from * size, (size_t)n * size);
+}
+
+void fnn_layout_write(const fnn_layout *l, size_t size, void *stored, const void *row_major) {
+    FOR_RUNS(l, from, to, n) memcpy((char *)stored + (size_t)to * size, (const char *)row_major + (size_t)from * size, (size_t)n * size);
+}
+
+/* ---- reference counts: models, sessions and parameters may be freed in any order, from any thread ---- */
+
+static void hold(int *refs) { __atomic_add_fetch(refs, 1, __ATOMIC_RELAXED); }
+static bool drop(int *refs) { return __atomic_sub_fetch(refs, 1, __ATOMIC_ACQ_REL) == 0; }
+
+static void guard_free(fnn_guard *g) {
+    if (g && drop(&g->refs)) {
+        fnn_rwlock_free(g->lock);
+        free(g);
+    }
+}
+
+static fnn_guard *guard_new(void) {
+    fnn_guard *g = calloc(1, sizeof *g);
+    if (!g) return NULL;
+    g->refs = 1;
+    g->lock = fnn_rwlock_new();
+    if (g->lock) return g;
+    free(g);
+    return NULL;
+}
+
+/* Bytes of `size` elements, checked; 0 where they do not fit. */
+static size_t bytes_of(int64_t size, size_t real_size) {
+    int64_t bytes;
+    return fnn_mul(size, (int64_t)real_size, &bytes) && (uint64_t)bytes <= SIZE_MAX / 2 ? (size_t)bytes : 0;
+}
+
+static fnn_param *param_new(const fnn_kernels *k, fnn_type real, const fnn_tensor *t, fnn_guard *guard) {
+    fnn_param *p = calloc(1, sizeof *p);
+    if (!p) return NULL;
+    p->refs = 1;
+    p->real = real;
+    p->ndim = t->ndim;
+    memcpy(p->dim, t->dim, sizeof p->dim);
+    p->layout = fnn_layout_of(k, t->ndim, t->dim);
+    size_t bytes = bytes_of(p->layout.size, fnn_real_size(real));
+    p->w = bytes ? fnn_alloc(bytes) : NULL;
+    if (!p->w) {
+        free(p);
+        return NULL;
+    }
+    hold(&guard->refs);
+    p->guard = guard;
+    return p;
+}
+
+void fnn_param_free(fnn_param *p) {
+    if (!p || !drop(&p->refs)) return;
+    fnn_free(p->w);
+    guard_free(p->guard);
+    free(p);
+}
+
+/* ---- models ---- */
+
+static int by_address(const void *a, const void *b) {
+    uintptr_t x = (uintptr_t)*(fnn_guard *const *)a, y = (uintptr_t)*(fnn_guard *const *)b;
+    return (x > y) - (x < y);
+}
+
+static int collect_guards(fnn_model *m, fnn_guard *own) {
+    int count = 0;
+    m->guards = calloc((size_t)m->program.n_tensors + 1, sizeof *m->guards);
+    if (!m->guards) return FNN_ERR_MEMORY;
+    m->guards[count++] = own;
+    for (int i = 0; i < m->program.n_tensors; i++)
+        if (m->params[i] && m->params[i]->guard != own) m->guards[count++] = m->params[i]->guard;
+    qsort(m->guards, (size_t)count, sizeof *m->guards, by_address);
+    for (int i = 0; i < count; i++)
+        if (m->n_guards == 0 || m->guards[m->n_guards - 1] != m->guards[i]) m->guards[m->n_guards++] = m->guards[i];
+    for (int i = 0; i < m->n_guards; i++) hold(&m->guards[i]->refs);
+    return FNN_OK;
+}
+
+static int share_or_make(fnn_model *m, int i, fnn_param *given, fnn_guard *own, fnn_error *err) {
+    const fnn_tensor *t = &m->program.tensors[i];
+    if (given) {
+        fnn_layout l = fnn_layout_of(m->kernels, t->ndim, t->dim);
+        if (given->real != m->program.real || given->ndim != t->ndim || memcmp(given->dim, t->dim, sizeof(int64_t) * (size_t)t->ndim) != 0)
+            return fnn_fail_at(err, FNN_ERR_ARGUMENT, i, -1, 0, "tensor %d: the parameter given has another type or shape", i);
+        if (given->layout.nr != l.nr || given->layout.mr != l.mr)
+            return fnn_fail_at(err, FNN_ERR_ARGUMENT, i, -1, 0, "tensor %d: the parameter given belongs to another instruction set", i);
+        hold(&given->refs);
+        m->params[i] = given;
+    } else {
+        m->params[i] = param_new(m->kernels, m->program.real, t, own);
+        if (!m->params[i]) return fnn_fail_at(err, FNN_ERR_MEMORY, i, -1, 0, "out of memory for parameter '%.100s'", t->name);
+    }
+    for (int s = 0; s < (t->updated ? m->program.slots : 0); s++) {
+        void **slot = &m->slots[i * FNN_MAX_SLOTS + s];
+        *slot = fnn_alloc(bytes_of(m->params[i]->layout.size, fnn_real_size(m->program.real)));
+        if (!*slot) return fnn_fail_at(err, FNN_ERR_MEMORY, i, -1, 0, "out of memory for the moments of '%.100s'", t->name);
+    }
+    return FNN_OK;
+}
+
+int fnn_model_create(const char *text, size_t length, const char *isa, fnn_param *const *params, int n_params, fnn_model **out,
+                     fnn_error *err) {
+    *out = NULL;
+    fnn_model *m = calloc(1, sizeof *m);
+    fnn_guard *own = guard_new();
+    int status = m && own ? FNN_OK : fnn_fail(err, FNN_ERR_MEMORY, "out of memory");
+    if (status == FNN_OK) {
+        m->refs = 1;
+        status = fnn_program_parse(text, length, &m->program, err);
+    }
+    if (status == FNN_OK) {
+        m->kernels = fnn_kernels_find(isa, m->program.real);
+        if (!m->kernels) status = fnn_fail(err, FNN_ERR_ARGUMENT, "instruction set '%.40s' is not built in, or not of this CPU", isa ? isa : "");
+    }
+    int n = m ? m->program.n_tensors : 0;
+    if (status == FNN_OK) {
+        m->params = calloc((size_t)n + 1, sizeof *m->params);
+        m->slots = calloc((size_t)n * FNN_MAX_SLOTS + 1, sizeof *m->slots);
+        if (!m->params || !m->slots) status = fnn_fail(err, FNN_ERR_MEMORY, "out of memory");
+    }
+    for (int i = 0; status == FNN_OK && i < n; i++)
+        if (m->program.tensors[i].kind == KIND_PARAM)
+            status = share_or_make(m, i, params && i < n_params ? params[i] : NULL, own, err);
+    if (status == FNN_OK && collect_guards(m, own) != FNN_OK) status = fnn_fail(err, FNN_ERR_MEMORY, "out of memory");
+    guard_free(own);
+    if (status == FNN_OK) *out = m;
+    else fnn_model_free(m);
+    return status;
+}
+
+void fnn_model_free(fnn_model *m) {
+    if (!m || !drop(&m->refs)) return;
+    for (int i = 0; m->params && i < m->program.n_tensors; i++) fnn_param_free(m->params[i]);
+    for (int i = 0; m->slots && i < m->program.n_tensors * FNN_MAX_SLOTS; i++) fnn_free(m->slots[i]);
+    for (int i = 0; i < m->n_guards; i++) guard_free(m->guards[i]);
+    free(m->guards);
+    free(m->params);
+    free(m->slots);
+    fnn_free(m->snapshot);
+    fnn_program_clear(&m->program);
+    free(m);
+}
+
+int fnn_model_slots(const fnn_model *m) { return m->program.slots; }
+int64_t fnn_model_iterations(const fnn_model *m) { return m->iterations; }
+void fnn_model_set_iterations(fnn_model *m, int64_t iterations) { m->iterations = iterations > 0 ? iterations : 0; }
+
+void fnn_model_hold(fnn_model *m, bool write) {
+    for (int i = 0; i < m->n_guards; i++) (write ? fnn_rwlock_write : fnn_rwlock_read)(m->guards[i]->lock);
+}
+
+void fnn_model_let_go(fnn_model *m, bool write) {
+    for (int i = m->n_guards - 1; i >= 0; i--) (write ? fnn_rwlock_unwrite : fnn_rwlock_unread)(m->guards[i]->lock);
+}
+
+/* ---- values in and out ---- */
+
+fnn_param *fnn_model_param(fnn_model *m, int tensor) {
+    if (tensor < 0 || tensor >= m->program.n_tensors || !m->params[tensor]) return NULL;
+    hold(&m->params[tensor]->refs);
+    return m->params[tensor];
+}
+
+int fnn_param_shape(const fnn_param *p, int64_t *dims) {
+    memcpy(dims, p->dim, sizeof(int64_t) * (size_t)p->ndim);
+    return p->ndim;
+}
+
+int fnn_param_dtype(const fnn_param *p) { return p->real == TYPE_F64 ? FNN_F64 : FNN_F32; }
+
+static int check_count(const fnn_param *p, int64_t count, fnn_error *err) {
+    int64_t needed = p->layout.rows * p->layout.cols;
+    return count == needed ? FNN_OK : fnn_fail(err, FNN_ERR_ARGUMENT, "%lld values for a parameter of %lld", (long long)count, (long long)needed);
+}
+
+int fnn_param_read(fnn_param *p, void *values, int64_t count, fnn_error *err) {
+    if (check_count(p, count, err)) return FNN_ERR_ARGUMENT;
+    fnn_rwlock_read(p->guard->lock);
+    fnn_layout_read(&p->layout, fnn_real_size(p->real), p->w, values);
+    fnn_rwlock_unread(p->guard->lock);
+    return FNN_OK;
+}
+
+int fnn_param_write(fnn_param *p, const void *values, int64_t count, fnn_error *err) {
+    if (check_count(p, count, err)) return FNN_ERR_ARGUMENT;
+    fnn_rwlock_write(p->guard->lock);
+    fnn_layout_write(&p->layout, fnn_real_size(p->real), p->w, values);
+    fnn_rwlock_unwrite(p->guard->lock);
+    return FNN_OK;
+}
+
+static void *find_slot(fnn_model *m, int tensor, int slot) {
+    if (tensor < 0 || tensor >= m->program.n_tensors || slot < 0 || slot >= FNN_MAX_SLOTS) return NULL;
+    return m->slots[tensor * FNN_MAX_SLOTS + slot];
+}
+
+int fnn_slot_read(fnn_model *m, int tensor, int slot, void *values, int64_t count, fnn_error *err) {
+    void *stored = find_slot(m, tensor, slot);
+    if (!stored) return fnn_fail(err, FNN_ERR_ARGUMENT, "tensor %d has no moment %d", tensor, slot);
+    if (check_count(m->params[tensor], count, err)) return FNN_ERR_ARGUMENT;
+    fnn_model_hold(m, false);
+    fnn_layout_read(&m->params[tensor]->layout, fnn_real_size(m->program.real), stored, values);
+    fnn_model_let_go(m, false);
+    return FNN_OK;
+}
+
+int fnn_slot_write(fnn_model *m, int tensor, int slot, const void *values, int64_t count, fnn_error *err) {
+    void *stored = find_slot(m, tensor, slot);
+    if (!stored) return fnn_fail(err, FNN_ERR_ARGUMENT, "tensor %d has no moment %d", tensor, slot);
+    if (check_count(m->params[tensor], count, err)) return FNN_ERR_ARGUMENT;
+    fnn_model_hold(m, true);
+    fnn_layout_write(&m->params[tensor]->layout, fnn_real_size(m->program.real), stored, values);
+    fnn_model_let_go(m, true);
+    return FNN_OK;
+}
+
+/* ---- snapshots: parameters and moments one after the other ---- */
+
+/* Calls on each buffer that training changes. */
+static size_t walk_state(fnn_model *m, char *copy, int direction) {
+    size_t at = 0;
+    for (int i = 0; i < m->program.n_tensors; i++) {
+        if (!m->params[i] || !m->program.tensors[i].updated) continue;
+        size_t bytes = bytes_of(m->params[i]->layout.size, fnn_real_size(m->program.real));
+        for (int s = -1; s < m->program.slots; s++) {
+            void *live = s < 0 ? m->params[i]->w : m->slots[i * FNN_MAX_SLOTS + s];
+            if (direction > 0) memcpy(copy + at, live, bytes);
+            if (direction < 0) memcpy(live, copy + at, bytes);
+            at += bytes;
+        }
+    }
+    return at;
+}
+
+int fnn_model_snapshot(fnn_model *m, fnn_error *err) {
+    if (!m->snapshot) m->snapshot = fnn_alloc(walk_state(m, NULL, 0));
+    if (!m->snapshot) return fnn_fail(err, FNN_ERR_MEMORY, "out of memory for a copy of the parameters");
+    fnn_model_hold(m, false);
+    walk_state(m, m->snapshot, 1);
+    m->snapshot_iterations = m->iterations;
+    fnn_model_let_go(m, false);
+    return FNN_OK;
+}
+
+int fnn_model_restore(fnn_model *m, fnn_error *err) {
+    if (!m->snapshot) return fnn_fail(err, FNN_ERR_STATE, "no snapshot was taken");
+    fnn_model_hold(m, true);
+    walk_state(m, m->snapshot, -1);
+    m->iterations = m->snapshot_iterations;
+    fnn_model_let_go(m, true);
+    return FNN_OK;
+}

@@ -1,0 +1,394 @@
+/* Programs: read from their text and verified, so that nothing after this file has to check a program again. */
+#include "internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- reading: a cursor over one line; every reader says whether it succeeded ---- */
+
+typedef struct { const char *at, *end; } cursor;
+
+static bool take(cursor *c, char expected) {
+    if (c->at == c->end || *c->at != expected) return false;
+    c->at++;
+    return true;
+}
+
+static bool take_word(cursor *c, const char *word) {
+    size_t n = strlen(word);
+    if ((size_t)(c->end - c->at) < n || memcmp(c->at, word, n) != 0) return false;
+    if (c->at + n < c->end && c->at[n] != ' ') return false;
+    c->at += n;
+    if (c->at < c->end) c->at++;
+    return true;
+}
+
+static bool take_int(cursor *c, int64_t max, int64_t *out) {
+    int64_t value = 0;
+    const char *start = c->at;
+    for (; c->at < c->end && *c->at >= '0' && *c->at <= '9'; c->at++) {
+        value = value * 10 + (*c->at - '0');
+        if (value > max) return false;
+    }
+    *out = value;
+    return c->at > start;
+}
+
+static int hex_digit(char ch) {
+    if (ch >= '0' && ch <= '9') return ch - '0';
+    if (ch >= 'a' && ch <= 'f') return ch - 'a' + 10;
+    return -1;
+}
+
+/* A C99 hexadecimal floating constant with at most 14 digits, as Python's float.hex() writes it: exact, and no locale. */
+static bool take_real(cursor *c, double *out) {
+    bool negative = take(c, '-');
+    if (!take(c, '0') || !take(c, 'x')) return false;
+    uint64_t mantissa = 0;
+    int digits = 0, fraction = 0;
+    bool point = false;
+    for (; c->at < c->end; c->at++) {
+        if (*c->at == '.' && !point) { point = true; continue; }
+        int d = hex_digit(*c->at);
+        if (d < 0) break;
+        if (++digits > 14) return false;
+        mantissa = mantissa * 16 + (uint64_t)d;
+        fraction += point;
+    }
+    if (digits == 0 || !take(c, 'p')) return false;
+    bool down = take(c, '-');
+    if (!down) take(c, '+');
+    int64_t exponent;
+    if (!take_int(c, 2000, &exponent)) return false;
+    double value = ldexp((double)mantissa, (int)(down ? -exponent : exponent) - 4 * fraction);
+    *out = negative ? -value : value;
+    return isfinite(value);
+}
+
+/* "a,b,c" or "-", then a space or the end. */
+static bool take_ids(cursor *c, int max_count, int n_tensors, int *ids, int *count) {
+    *count = 0;
+    if (take(c, '-')) return c->at == c->end || take(c, ' ');
+    do {
+        int64_t id;
+        if (*count == max_count || !take_int(c, FNN_MAX_TENSORS, &id) || id >= n_tensors) return false;
+        ids[(*count)++] = (int)id;
+    } while (take(c, ','));
+    return c->at == c->end || take(c, ' ');
+}
+
+static bool take_reals(cursor *c, int max_count, double *values, int *count) {
+    *count = 0;
+    if (c->end - c->at == 1 && take(c, '-')) return true;
+    do {
+        if (*count == max_count || !take_real(c, &values[*count])) return false;
+        (*count)++;
+    } while (take(c, ','));
+    return c->at == c->end;
+}
+
+static bool take_tensor_or_none(cursor *c, int n_tensors, int *id) {
+    if (take(c, '-')) { *id = -1; return take(c, '1') && (c->at == c->end || take(c, ' ')); }
+    int64_t value;
+    if (!take_int(c, FNN_MAX_TENSORS, &value) || value >= n_tensors) return false;
+    *id = (int)value;
+    return c->at == c->end || take(c, ' ');
+}
+
+/* ---- the three kinds of lines ---- */
+
+static bool read_shape(cursor *c, fnn_tensor *t) {
+    t->lead = t->cols = 1;
+    if (take(c, '-')) return c->at == c->end || take(c, ' ');
+    do {
+        if (t->ndim == FNN_MAX_DIMS) return false;
+        if (t->ndim == 0 && take(c, 'B')) {
+            t->batched = true;
+            t->dim[t->ndim++] = 1;
+        } else {
+            int64_t d;
+            if (!take_int(c, FNN_MAX_ELEMENTS, &d) || d < 1) return false;
+            t->dim[t->ndim++] = d;
+        }
+    } while (take(c, ','));
+    if (!(t->ndim == 1 && t->batched)) t->cols = t->dim[t->ndim - 1];
+    for (int i = 0; i + 1 < t->ndim; i++)
+        if (!fnn_mul(t->lead, t->dim[i], &t->lead)) return false;
+    int64_t all;
+    if (!fnn_mul(t->lead, t->cols, &all) || all > FNN_MAX_ELEMENTS) return false;
+    return c->at == c->end || take(c, ' ');
+}
+
+static const char *const kind_names[] = {"input", "target", "weight", "param", "temp"};
+static const char *const type_names[] = {"float32", "float64", "int32"};
+
+static int read_tensor(cursor c, int index, fnn_program *p, fnn_error *err) {
+    fnn_tensor t = {.producer = -1};
+    int64_t id;
+    if (!take_int(&c, FNN_MAX_TENSORS, &id) || id != index || !take(&c, ' '))
+        return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: expected its number", index);
+    int kind = 0, type = 0;
+    while (kind < 5 && !take_word(&c, kind_names[kind])) kind++;
+    if (kind == 5) return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: unknown kind", index);
+    while (type < 3 && !take_word(&c, type_names[type])) type++;
+    if (type == 3) return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: unknown type", index);
+    t.kind = (fnn_kind)kind;
+    t.type = (fnn_type)type;
+    if (t.type != TYPE_I32 && t.type != p->real)
+        return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: %s in a program of %s", index, type_names[type], type_names[p->real]);
+    if (!read_shape(&c, &t)) return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: bad shape, or too large", index);
+    bool batched = t.kind == KIND_INPUT || t.kind == KIND_TARGET || t.kind == KIND_WEIGHT;
+    if (batched && !t.batched) return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: a %s needs a batch dimension", index, kind_names[kind]);
+    if (t.kind == KIND_PARAM && (t.batched || t.type == TYPE_I32))
+        return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: a param is real and has no batch dimension", index);
+    if (t.kind == KIND_WEIGHT && (t.ndim != 1 || t.type == TYPE_I32))
+        return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: a weight is real and of shape B", index);
+    if (t.type == TYPE_I32 && t.kind != KIND_TARGET && t.kind != KIND_INPUT)
+        return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: only inputs and targets are int32", index);
+    size_t length = (size_t)(c.end - c.at);
+    if (length > FNN_MAX_NAME) return fnn_fail(err, FNN_ERR_LIMIT, "tensor %d: a name of %zu bytes, at most %d", index, length, FNN_MAX_NAME);
+    t.name = malloc(length + 1);
+    if (!t.name) return fnn_fail(err, FNN_ERR_MEMORY, "out of memory");
+    memcpy(t.name, c.at, length);
+    t.name[length] = 0;
+    p->tensors[p->n_tensors++] = t;
+    return FNN_OK;
+}
+
+static bool same_shape(const fnn_tensor *a, const fnn_tensor *b) {
+    return a->batched == b->batched && a->ndim == b->ndim && memcmp(a->dim, b->dim, sizeof(int64_t) * (size_t)a->ndim) == 0;
+}
+
+/* Is `rows` of the shape of `full` less its last dimension? */
+static bool per_row(const fnn_tensor *rows, const fnn_tensor *full) {
+    return rows->batched && full->batched && full->ndim >= 2 && rows->ndim == full->ndim - 1 &&
+           memcmp(rows->dim, full->dim, sizeof(int64_t) * (size_t)rows->ndim) == 0;
+}
+
+static bool same_but_last(const fnn_tensor *a, const fnn_tensor *b) {
+    return a->batched && b->batched && a->ndim == b->ndim && a->ndim >= 2 &&
+           memcmp(a->dim, b->dim, sizeof(int64_t) * (size_t)(a->ndim - 1)) == 0;
+}
+
+static bool whole(double x, int64_t max) { return x >= 0 && x <= (double)max && x == floor(x); }
+
+static bool joins(const fnn_program *p, const fnn_node *n, const fnn_tensor *out) {
+    if (!whole(n->attr[0], FNN_MAX_DIMS)) return false;
+    int axis = (int)n->attr[0];
+    if (!out->batched || axis < 1 || axis >= out->ndim) return false;
+    int64_t total = 0;
+    for (int i = 0; i < n->n_in; i++) {
+        fnn_tensor part = p->tensors[n->in[i]];
+        if (!part.batched || part.ndim != out->ndim || !fnn_add(total, part.dim[axis], &total)) return false;
+        part.dim[axis] = out->dim[axis];
+        if (!same_shape(&part, out)) return false;
+    }
+    return total == out->dim[axis];
+}
+
+static bool cuts(const fnn_node *n, const fnn_tensor *in, const fnn_tensor *out) {
+    if (!whole(n->attr[0], FNN_MAX_DIMS) || !whole(n->attr[1], FNN_MAX_ELEMENTS)) return false;
+    int axis = (int)n->attr[0];
+    if (!in->batched || in->ndim != out->ndim || axis < 1 || axis >= in->ndim) return false;
+    int64_t end;
+    fnn_tensor kept = *in;
+    kept.dim[axis] = out->dim[axis];
+    return same_shape(&kept, out) && fnn_add((int64_t)n->attr[1], out->dim[axis], &end) && end <= in->dim[axis];
+}
+
+static bool rule_holds(const fnn_program *p, const fnn_node *n) {
+    const fnn_tensor *in[FNN_MAX_IN], *out[FNN_MAX_OUT];
+    int integers = 0;
+    for (int i = 0; i < n->n_in; i++) {
+        in[i] = &p->tensors[n->in[i]];
+        integers += in[i]->type == TYPE_I32;
+    }
+    for (int i = 0; i < n->n_out; i++) {
+        out[i] = &p->tensors[n->out[i]];
+        if (out[i]->type == TYPE_I32) return false;
+    }
+    fnn_rule rule = fnn_ops[n->op].rule;
+    bool by_index = rule == RULE_LOSS_IDX || rule == RULE_LOSS_IDX_GRAD;
+    if (integers != by_index) return false;
+    switch (rule) {
+    case RULE_SAME: {
+        bool over_last = n->op == OP_softmax || n->op == OP_log_softmax || n->op == OP_softmax_grad || n->op == OP_log_softmax_grad;
+        bool sampled = n->op == OP_dropout;
+        if ((over_last && in[0]->ndim < 2) || ((over_last || sampled) && !in[0]->batched)) return false;
+        if (sampled && !(n->attr[0] >= 0 && n->attr[0] < 1 && whole(n->attr[1], 65535))) return false;
+        bool parameter_work = n->op == OP_penalty_grad || n->op == OP_clip_value;
+        if (parameter_work && in[0]->batched) return false;
+        return same_shape(in[0], out[0]) && (n->n_in == 1 || same_shape(in[0], in[1]));
+    }
+    case RULE_MATMUL:
+        return !in[1]->batched && in[1]->ndim == 2 && in[0]->ndim >= 2 && in[0]->cols == in[1]->dim[0] &&
+               same_but_last(in[0], out[0]) && out[0]->cols == in[1]->dim[1];
+    case RULE_MATMUL_NT:
+        return !in[1]->batched && in[1]->ndim == 2 && in[0]->ndim >= 2 && in[0]->cols == in[1]->dim[1] &&
+               same_but_last(in[0], out[0]) && out[0]->cols == in[1]->dim[0];
+    case RULE_MATMUL_TN:
+        return same_but_last(in[0], in[1]) && !out[0]->batched && out[0]->ndim == 2 && out[0]->dim[0] == in[0]->cols &&
+               out[0]->dim[1] == in[1]->cols;
+    case RULE_BIAS:
+        return in[0]->batched && in[0]->ndim >= 2 && !in[1]->batched && in[1]->ndim == 1 && in[1]->dim[0] == in[0]->cols &&
+               same_shape(in[0], out[0]);
+    case RULE_SUM_ROWS:
+        return in[0]->batched && in[0]->ndim >= 2 && !out[0]->batched && out[0]->ndim == 1 && out[0]->dim[0] == in[0]->cols;
+    case RULE_CONCAT: return joins(p, n, out[0]);
+    case RULE_SLICE: return cuts(n, in[0], out[0]);
+    case RULE_RESHAPE:
+        return in[0]->batched && out[0]->batched && in[0]->lead * in[0]->cols == out[0]->lead * out[0]->cols;
+    case RULE_LOSS: return same_shape(in[0], in[1]) && per_row(out[0], in[0]) && (n->n_out == 1 || same_shape(out[1], in[0]));
+    case RULE_LOSS_IDX:
+        return in[1]->type == TYPE_I32 && per_row(in[1], in[0]) && per_row(out[0], in[0]) && (n->n_out == 1 || same_shape(out[1], in[0]));
+    case RULE_LOSS_GRAD: return per_row(in[0], in[1]) && same_shape(in[1], in[2]) && same_shape(in[1], out[0]);
+    case RULE_LOSS_IDX_GRAD:
+        return in[2]->type == TYPE_I32 && per_row(in[0], in[1]) && per_row(in[2], in[1]) && same_shape(in[1], out[0]);
+    case RULE_SEED: return in[0]->batched && in[0]->ndim == 1 && out[0]->batched;
+    case RULE_SCALAR: return !in[0]->batched && out[0]->ndim == 0;
+    case RULE_CLIP: return !in[0]->batched && in[1]->ndim == 0 && same_shape(in[0], out[0]);
+    case RULE_UPDATE: return in[0]->kind == KIND_PARAM && same_shape(in[0], in[1]) && n->in[0] != n->in[1];
+    }
+    return false;
+}
+
+static int find_op(cursor *c) {
+    for (int op = 0; op < OP_COUNT; op++)
+        if (take_word(c, fnn_ops[op].name)) return op;
+    return -1;
+}
+
+static int attr_count(const char *names) {
+    int n = *names != 0;
+    for (; *names; names++) n += *names == ',';
+    return n;
+}
+
+static int read_node(cursor c, int index, fnn_program *p, bool *updating, fnn_error *err) {
+    fnn_node n = {0};
+    n.op = find_op(&c);
+    if (n.op < 0) return fnn_fail(err, FNN_ERR_PROGRAM, "node %d: unknown op", index);
+    const fnn_op_info *info = &fnn_ops[n.op];
+    if (!take_ids(&c, FNN_MAX_IN, p->n_tensors, n.in, &n.n_in) || !take_ids(&c, FNN_MAX_OUT, p->n_tensors, n.out, &n.n_out) ||
+        !take_reals(&c, FNN_MAX_ATTR, n.attr, &n.n_attr))
+        return fnn_fail(err, FNN_ERR_PROGRAM, "node %d (%s): bad inputs, outputs or attributes", index, info->name);
+    if ((info->inputs == VARIADIC ? n.n_in < 1 : n.n_in != info->inputs) || n.n_out != info->outputs || n.n_attr != attr_count(info->attrs))
+        return fnn_fail(err, FNN_ERR_PROGRAM, "node %d (%s): %d inputs, %d outputs, %d attributes do not fit the op", index, info->name,
+                        n.n_in, n.n_out, n.n_attr);
+    for (int i = 0; i < n.n_in; i++) {
+        const fnn_tensor *t = &p->tensors[n.in[i]];
+        if (t->kind == KIND_TEMP && t->producer < 0)
+            return fnn_fail(err, FNN_ERR_PROGRAM, "node %d (%s): reads tensor %d before it is written", index, info->name, n.in[i]);
+    }
+    if (!rule_holds(p, &n)) return fnn_fail(err, FNN_ERR_PROGRAM, "node %d (%s): the shapes do not fit", index, info->name);
+    for (int i = 0; i < n.n_out; i++) {
+        fnn_tensor *t = &p->tensors[n.out[i]];
+        if (t->kind != KIND_TEMP || t->producer >= 0)
+            return fnn_fail(err, FNN_ERR_PROGRAM, "node %d (%s): tensor %d is not its own to write", index, info->name, n.out[i]);
+        t->producer = index;
+    }
+    if (info->rule == RULE_UPDATE) {
+        *updating = true;
+        int slots = fnn_op_slots(n.op, n.attr);
+        if (slots > p->slots) p->slots = slots;
+        if (p->tensors[n.in[0]].updated)
+            return fnn_fail(err, FNN_ERR_PROGRAM, "node %d (%s): updates tensor %d a second time", index, info->name, n.in[0]);
+        p->tensors[n.in[0]].updated = true;
+    } else if (*updating) {
+        return fnn_fail(err, FNN_ERR_PROGRAM, "node %d (%s): stands after an update", index, info->name);
+    }
+    p->nodes[p->n_nodes++] = n;
+    return FNN_OK;
+}
+
+static int read_root(cursor c, int index, fnn_program *p, fnn_error *err) {
+    static const char *const names[] = {"output", "loss", "metric", "penalty", "grad"};
+    fnn_root r = {.other = -1, .factor = 1};
+    int kind = 0;
+    while (kind < 5 && !take_word(&c, names[kind])) kind++;
+    r.kind = (fnn_root_kind)kind;
+    bool good = kind < 5 && take_tensor_or_none(&c, p->n_tensors, &r.tensor) && r.tensor >= 0;
+    if (good && (r.kind == ROOT_LOSS || r.kind == ROOT_METRIC)) {
+        cursor number;
+        good = take_tensor_or_none(&c, p->n_tensors, &r.other);
+        number.at = c.at;
+        while (c.at < c.end && *c.at != ' ') c.at++;
+        number.end = c.at;
+        good = good && take_real(&number, &r.factor) && number.at == number.end;
+    } else if (good && r.kind == ROOT_GRAD) {
+        good = take_tensor_or_none(&c, p->n_tensors, &r.other) && r.other >= 0;
+    }
+    if (!good) return fnn_fail(err, FNN_ERR_PROGRAM, "root %d does not parse", index);
+    const fnn_tensor *t = &p->tensors[r.tensor], *other = r.other >= 0 ? &p->tensors[r.other] : NULL;
+    if (t->kind == KIND_TEMP && t->producer < 0) return fnn_fail(err, FNN_ERR_PROGRAM, "root %d: tensor %d is never written", index, r.tensor);
+    switch (r.kind) {
+    case ROOT_OUTPUT: good = t->batched && t->type != TYPE_I32; break;
+    case ROOT_LOSS: case ROOT_METRIC:
+        good = t->batched && t->type != TYPE_I32 && (!other || other->kind == KIND_WEIGHT); break;
+    case ROOT_PENALTY: good = t->ndim == 0 && t->kind == KIND_TEMP; break;
+    case ROOT_GRAD: good = same_shape(t, other) && t->kind == KIND_TEMP && (other->kind == KIND_PARAM || other->kind == KIND_INPUT); break;
+    }
+    if (!good) return fnn_fail(err, FNN_ERR_PROGRAM, "root %d: tensor %d cannot be one", index, r.tensor);
+    p->roots[p->n_roots++] = r;
+    return FNN_OK;
+}
+
+int fnn_program_parse(const char *text, size_t length, fnn_program *p, fnn_error *err) {
+    memset(p, 0, sizeof *p);
+    if (length > FNN_MAX_TEXT) return fnn_fail(err, FNN_ERR_LIMIT, "a program of %zu bytes, at most %zu", length, FNN_MAX_TEXT);
+    int64_t lines[3] = {0};
+    cursor all = {text, text + length};
+    for (const char *at = all.at; at < all.end;) {
+        const char *end = memchr(at, '\n', (size_t)(all.end - at));
+        if (!end) return fnn_fail(err, FNN_ERR_PROGRAM, "the last line does not end");
+        cursor c = {at, end};
+        if (take_word(&c, "tensor")) lines[0]++;
+        else if (take_word(&c, "node")) lines[1]++;
+        else if (take_word(&c, "root")) lines[2]++;
+        at = end + 1;
+    }
+    if (lines[0] > FNN_MAX_TENSORS || lines[1] > FNN_MAX_NODES || lines[2] > FNN_MAX_TENSORS)
+        return fnn_fail(err, FNN_ERR_LIMIT, "%lld tensors, %lld nodes and %lld roots: too many", (long long)lines[0], (long long)lines[1],
+                        (long long)lines[2]);
+    p->tensors = calloc((size_t)lines[0] + 1, sizeof *p->tensors);
+    p->nodes = calloc((size_t)lines[1] + 1, sizeof *p->nodes);
+    p->roots = calloc((size_t)lines[2] + 1, sizeof *p->roots);
+    int status = p->tensors && p->nodes && p->roots ? FNN_OK : fnn_fail(err, FNN_ERR_MEMORY, "out of memory");
+
+    bool updating = false;
+    int64_t line = 0;
+    for (const char *at = all.at; status == FNN_OK && at < all.end; line++) {
+        const char *end = memchr(at, '\n', (size_t)(all.end - at));
+        cursor c = {at, end};
+        if (line == 0) {
+            if (!take_word(&c, "fastnn-program") || !take_word(&c, "1") || c.at != c.end)
+                status = fnn_fail(err, FNN_ERR_PROGRAM, "not a program of format 1");
+        } else if (line == 1) {
+            if (!take_word(&c, "dtype")) status = fnn_fail(err, FNN_ERR_PROGRAM, "line 2 must give the dtype");
+            else if (take_word(&c, "float32") && c.at == c.end) p->real = TYPE_F32;
+            else if (take_word(&c, "float64") && c.at == c.end) p->real = TYPE_F64;
+            else status = fnn_fail(err, FNN_ERR_PROGRAM, "unknown dtype");
+        } else if (take_word(&c, "tensor")) {
+            status = read_tensor(c, p->n_tensors, p, err);
+        } else if (take_word(&c, "node")) {
+            status = read_node(c, p->n_nodes, p, &updating, err);
+        } else if (take_word(&c, "root")) {
+            status = read_root(c, p->n_roots, p, err);
+        } else {
+            status = fnn_fail(err, FNN_ERR_PROGRAM, "line %lld is of no known kind", (long long)line + 1);
+        }
+        at = end + 1;
+    }
+    if (status == FNN_OK && line < 2) status = fnn_fail(err, FNN_ERR_PROGRAM, "not a program of format 1");
+    if (status != FNN_OK) fnn_program_clear(p);
+    return status;
+}
+
+void fnn_program_clear(fnn_program *p) {
+    for (int i = 0; i < p->n_tensors; i++) free(p->tensors[i].name);
+    free(p->tensors);
+    free(p->nodes);
+    free(p->roots);
+    memset(p, 0, sizeof *p);
+}

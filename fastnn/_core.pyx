@@ -1,0 +1,537 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""The binding of libfastnn: buffers in, status codes out as exceptions. No mathematics, no NumPy C API."""
+
+from collections import namedtuple
+
+from cpython.buffer cimport (PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release,
+                             PyObject_GetBuffer)
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+from fastnn import errors
+
+import numpy as np
+
+cdef extern from "internal.h" nogil:
+    enum: FNN_OK, FNN_ERR_ARGUMENT, FNN_ERR_PROGRAM, FNN_ERR_LIMIT, FNN_ERR_MEMORY, FNN_ERR_DATA, FNN_ERR_NONFINITE
+    enum: FNN_F32, FNN_F64, FNN_F16, FNN_BOOL, FNN_I8, FNN_I16, FNN_I32, FNN_I64, FNN_U8, FNN_U16, FNN_U32, FNN_U64
+    enum: FNN_MAX_DIMS, FNN_TRAINING, FNN_GUARD, OP_COUNT
+    ctypedef struct fnn_error:
+        int status
+        int tensor
+        int64_t row
+        double value
+        char text[256]
+    ctypedef struct fnn_model
+    ctypedef struct fnn_session
+    ctypedef struct fnn_param
+    ctypedef struct fnn_array:
+        void *data
+        int dtype, swapped, ndim
+        int64_t shape[8]
+        int64_t strides[8]
+    ctypedef struct fnn_pass:
+        int64_t n, batch_size
+        int shuffle, check_finite
+        uint64_t seed, epoch
+        int64_t first_step
+    ctypedef struct fnn_op_info:
+        const char *name
+        int inputs, outputs, rule, needs
+        const char *attrs
+    const fnn_op_info *fnn_ops
+    const char *fnn_isa()
+    const char *fnn_isa_at(int i)
+    int fnn_set_threads(int n)
+    int fnn_get_threads()
+    int fnn_model_create(const char *text, size_t length, const char *isa, fnn_param **params, int n_params, fnn_model **model,
+                         fnn_error *err)
+    void fnn_model_free(fnn_model *model)
+    int fnn_model_slots(const fnn_model *model)
+    int64_t fnn_model_iterations(const fnn_model *model)
+    void fnn_model_set_iterations(fnn_model *model, int64_t iterations)
+    fnn_param *fnn_model_param(fnn_model *model, int tensor)
+    void fnn_param_free(fnn_param *param)
+    int fnn_param_shape(const fnn_param *param, int64_t *dims)
+    int fnn_param_dtype(const fnn_param *param)
+    int fnn_param_read(fnn_param *param, void *values, int64_t count, fnn_error *err)
+    int fnn_param_write(fnn_param *param, const void *values, int64_t count, fnn_error *err)
+    int fnn_slot_read(fnn_model *model, int tensor, int slot, void *values, int64_t count, fnn_error *err)
+    int fnn_slot_write(fnn_model *model, int tensor, int slot, const void *values, int64_t count, fnn_error *err)
+    int fnn_model_snapshot(fnn_model *model, fnn_error *err)
+    int fnn_model_restore(fnn_model *model, fnn_error *err)
+    int fnn_session_create(fnn_model *model, int mode, int64_t max_rows, int flags, fnn_session **session, fnn_error *err)
+    void fnn_session_free(fnn_session *session)
+    size_t fnn_session_bytes(const fnn_session *session)
+    double fnn_session_ns(const fnn_session *session, int64_t rows)
+    int fnn_session_check(const fnn_session *session, fnn_error *err)
+    int fnn_bind(fnn_session *session, int tensor, const fnn_array *array, fnn_error *err)
+    int fnn_begin(fnn_session *session, const fnn_pass *a_pass, fnn_error *err)
+    int fnn_run(fnn_session *session, int64_t max_steps, double max_ms, const double *lr, int64_t lr_count, int64_t *steps_done,
+                int *finished, fnn_error *err)
+    int fnn_results(const fnn_session *session, double *values, int count)
+    int fnn_gradient(fnn_session *session, int index, void *values, int64_t count, fnn_error *err)
+    int fnn_predict(fnn_session *session, const void *x, void *y, int64_t n)
+    int fnn_random(uint64_t seed, uint32_t stream, int distribution, double a, double b, double *out, int64_t n)
+    int64_t fnn_permuted(uint64_t seed, uint64_t epoch, int64_t n, int64_t i)
+
+
+# ---- errors ----
+
+_ERRORS = {FNN_ERR_ARGUMENT: errors.ArgumentError, FNN_ERR_PROGRAM: errors.ProgramError, FNN_ERR_LIMIT: errors.ArgumentError,
+           FNN_ERR_MEMORY: errors.OutOfMemoryError}
+
+cdef int check(int status, fnn_error *err) except -1:
+    if status == FNN_OK:
+        return 0
+    message = err.text.decode("utf-8", "replace")
+    if status == FNN_ERR_DATA:
+        raise errors.DataError(message, tensor=err.tensor, row=err.row, value=err.value)
+    if status == FNN_ERR_NONFINITE:
+        raise errors.NonFiniteLossError(message, step=err.row)
+    raise _ERRORS.get(status, errors.ArgumentError)(message)
+
+
+# ---- the registry of ops ----
+
+OpInfo = namedtuple("OpInfo", "name inputs outputs rule attrs needs")
+_RULES = ("SAME MATMUL MATMUL_NT MATMUL_TN BIAS SUM_ROWS CONCAT SLICE RESHAPE LOSS LOSS_GRAD LOSS_IDX LOSS_IDX_GRAD SEED SCALAR "
+          "CLIP UPDATE").split()
+OPS = {}
+for _i in range(OP_COUNT):
+    _attrs = fnn_ops[_i].attrs.decode()
+    OPS[fnn_ops[_i].name.decode()] = OpInfo(fnn_ops[_i].name.decode(), fnn_ops[_i].inputs, fnn_ops[_i].outputs,
+                                            _RULES[fnn_ops[_i].rule], tuple(_attrs.split(",")) if _attrs else (),
+                                            ("NONE", "X", "Y")[fnn_ops[_i].needs])
+
+
+# ---- the library ----
+
+def active_isa():
+    return fnn_isa().decode()
+
+
+def isas():
+    names = []
+    cdef int i = 0
+    while fnn_isa_at(i) != NULL:
+        names.append(fnn_isa_at(i).decode())
+        i += 1
+    return names
+
+
+def set_threads(int n):
+    fnn_set_threads(n)
+
+
+def get_threads():
+    return fnn_get_threads()
+
+
+_DISTRIBUTIONS = {"uniform": 0, "normal": 1, "truncated_normal": 2}
+
+
+def random(seed, stream, distribution, double a, double b, out):
+    """Fills the contiguous float64 buffer `out` from the counter-based generator keyed by (seed, stream)."""
+    cdef _Held held = _Held(out, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+    if held.dtype() != FNN_F64:
+        raise errors.DtypeError("random draws fill a float64 array")
+    fnn_random(seed, stream, _DISTRIBUTIONS[distribution], a, b, <double *>held.view.buf, held.view.len // 8)
+
+
+def permuted(seed, epoch, int64_t n, int64_t i):
+    """Where the shuffle of [0, n) keyed by (seed, epoch) puts position i."""
+    return fnn_permuted(seed, epoch, n, i)
+
+
+# ---- buffers ----
+
+cdef int dtype_of(const char *format, Py_ssize_t size, bint *swapped) noexcept:
+    """The library's code for a buffer's element type, -1 if it has none."""
+    swapped[0] = False
+    if format == NULL:
+        return FNN_U8
+    cdef char c = format[0]
+    if c in (b'@', b'=', b'<', b'>', b'!', b'^'):
+        swapped[0] = c in (b'>', b'!') and size > 1
+        format += 1
+        c = format[0]
+    if c == 0 or format[1] != 0:
+        return -1
+    if c in (b'e', b'f', b'd'):
+        return FNN_F16 if size == 2 else FNN_F32 if size == 4 else FNN_F64
+    if c == b'?':
+        return FNN_BOOL
+    if c in (b'b', b'h', b'i', b'l', b'q', b'n'):
+        return FNN_I8 if size == 1 else FNN_I16 if size == 2 else FNN_I32 if size == 4 else FNN_I64
+    if c in (b'B', b'H', b'I', b'L', b'Q', b'N'):
+        return FNN_U8 if size == 1 else FNN_U16 if size == 2 else FNN_U32 if size == 4 else FNN_U64
+    return -1
+
+
+cdef class _Held:
+    """A buffer that is kept as long as this object."""
+
+    cdef Py_buffer view
+    cdef bint got
+
+    def __cinit__(self, obj, int flags):
+        PyObject_GetBuffer(obj, &self.view, flags)
+        self.got = True
+
+    def __dealloc__(self):
+        if self.got:
+            PyBuffer_Release(&self.view)
+
+    cdef int dtype(self) except -2:
+        cdef bint swapped = False
+        cdef int code = dtype_of(self.view.format, self.view.itemsize, &swapped)
+        return -1 if swapped else code
+
+    cdef int describe(self, fnn_array *array) except -1:
+        cdef bint swapped = False
+        cdef int i
+        array.data = self.view.buf
+        array.dtype = dtype_of(self.view.format, self.view.itemsize, &swapped)
+        array.swapped = swapped
+        array.ndim = self.view.ndim
+        if array.dtype < 0:
+            raise errors.DtypeError(f"arrays of format {self.view.format.decode()!r} cannot be read; convert to float32")
+        if not 1 <= self.view.ndim <= FNN_MAX_DIMS:
+            raise errors.ShapeError(f"arrays have 1 to {FNN_MAX_DIMS} dimensions, got {self.view.ndim}")
+        for i in range(self.view.ndim):
+            array.shape[i] = self.view.shape[i]
+            array.strides[i] = self.view.strides[i]
+        return 0
+
+
+cdef _Held contiguous(obj, int dtype, bint writable):
+    """A C-contiguous buffer of exactly this type."""
+    cdef _Held held = _Held(obj, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if writable else 0))
+    if held.dtype() != dtype:
+        raise errors.DtypeError(f"needs a {'float64' if dtype == FNN_F64 else 'float32'} array, "
+                                f"got format {held.view.format.decode()!r}")
+    return held
+
+
+# ---- parameters, engines, sessions ----
+
+cdef class Param:
+    """One parameter's values in the layout that the kernels want; may serve several engines."""
+
+    cdef fnn_param *c
+
+    def __dealloc__(self):
+        fnn_param_free(self.c)
+
+    @property
+    def shape(self):
+        cdef int64_t dims[8]
+        cdef int n = fnn_param_shape(self.c, dims)
+        return tuple([dims[i] for i in range(n)])
+
+    @property
+    def dtype(self):
+        return "float64" if fnn_param_dtype(self.c) == FNN_F64 else "float32"
+
+    def read(self, out):
+        cdef fnn_error err
+        cdef _Held held = contiguous(out, fnn_param_dtype(self.c), True)
+        cdef int64_t count = held.view.len // held.view.itemsize
+        cdef int status
+        with nogil:
+            status = fnn_param_read(self.c, held.view.buf, count, &err)
+        check(status, &err)
+
+    def write(self, array):
+        cdef fnn_error err
+        cdef _Held held = contiguous(array, fnn_param_dtype(self.c), False)
+        cdef int64_t count = held.view.len // held.view.itemsize
+        cdef int status
+        with nogil:
+            status = fnn_param_write(self.c, held.view.buf, count, &err)
+        check(status, &err)
+
+
+cdef class Engine:
+    """A verified Program with its parameters.
+
+    Parameters
+    ----------
+    text : str
+        The Program.
+    params : dict of int to Param, optional
+        Parameters to share, by tensor id; the others are made, as zeros.
+    isa : str, optional
+        An instruction set of `isas()`; the active one by default.
+    """
+
+    cdef fnn_model *c
+    cdef readonly str dtype
+
+    def __cinit__(self, str text, params=None, isa=None):
+        cdef fnn_error err
+        cdef bytes raw = text.encode(), isa_name = isa.encode() if isa is not None else b""
+        cdef int n = max(params) + 1 if params else 0
+        cdef fnn_param **shared = <fnn_param **>calloc(n + 1, sizeof(fnn_param *))
+        if shared == NULL:
+            raise errors.OutOfMemoryError("out of memory")
+        try:
+            for tensor, param in (params or {}).items():
+                shared[<int>tensor] = (<Param?>param).c
+            status = fnn_model_create(raw, len(raw), <const char *>isa_name if isa is not None else NULL, shared, n, &self.c, &err)
+        finally:
+            free(shared)
+        if status == FNN_ERR_LIMIT:
+            raise errors.ProgramError(err.text.decode("utf-8", "replace"))
+        check(status, &err)
+        self.dtype = "float64" if "\ndtype float64\n" in text else "float32"
+
+    def __dealloc__(self):
+        fnn_model_free(self.c)
+
+    def param(self, int tensor):
+        cdef Param param = Param.__new__(Param)
+        param.c = fnn_model_param(self.c, tensor)
+        if param.c == NULL:
+            raise errors.ArgumentError(f"tensor {tensor} is no parameter")
+        return param
+
+    @property
+    def slots(self):
+        return fnn_model_slots(self.c)
+
+    @property
+    def iterations(self):
+        return fnn_model_iterations(self.c)
+
+    @iterations.setter
+    def iterations(self, int64_t value):
+        fnn_model_set_iterations(self.c, value)
+
+    def read_slot(self, int tensor, int slot, out):
+        cdef fnn_error err
+        cdef _Held held = contiguous(out, FNN_F64 if self.dtype == "float64" else FNN_F32, True)
+        check(fnn_slot_read(self.c, tensor, slot, held.view.buf, held.view.len // held.view.itemsize, &err), &err)
+
+    def write_slot(self, int tensor, int slot, array):
+        cdef fnn_error err
+        cdef _Held held = contiguous(array, FNN_F64 if self.dtype == "float64" else FNN_F32, False)
+        check(fnn_slot_write(self.c, tensor, slot, held.view.buf, held.view.len // held.view.itemsize, &err), &err)
+
+    def snapshot(self):
+        cdef fnn_error err
+        cdef int status
+        with nogil:
+            status = fnn_model_snapshot(self.c, &err)
+        check(status, &err)
+
+    def restore(self):
+        cdef fnn_error err
+        cdef int status
+        with nogil:
+            status = fnn_model_restore(self.c, &err)
+        check(status, &err)
+
+    def session(self, str mode, int64_t max_rows, bint training=False, bint guard=False):
+        return Session(self, mode, max_rows, training, guard)
+
+
+_MODES = {"predict": 0, "evaluate": 1, "train": 2, "gradients": 3}
+
+
+cdef class Session:
+    """A plan for batches of up to `max_rows` samples with all its memory; one thread at a time."""
+
+    cdef fnn_session *c
+    cdef readonly Engine engine
+    cdef readonly int64_t max_rows
+    cdef dict held
+
+    def __cinit__(self, Engine engine not None, str mode, int64_t max_rows, bint training, bint guard):
+        cdef fnn_error err
+        self.engine, self.max_rows, self.held = engine, max_rows, {}
+        check(fnn_session_create(engine.c, _MODES[mode], max_rows, (FNN_TRAINING if training else 0) | (FNN_GUARD if guard else 0),
+                                 &self.c, &err), &err)
+
+    def __dealloc__(self):
+        fnn_session_free(self.c)
+
+    @property
+    def nbytes(self):
+        return fnn_session_bytes(self.c)
+
+    def bind(self, int tensor, array):
+        cdef fnn_error err
+        cdef fnn_array described
+        cdef _Held held
+        if array is None:
+            check(fnn_bind(self.c, tensor, NULL, &err), &err)
+            self.held.pop(tensor, None)
+            return
+        held = _Held(array, PyBUF_FORMAT | PyBUF_STRIDES)
+        held.describe(&described)
+        check(fnn_bind(self.c, tensor, &described, &err), &err)
+        self.held[tensor] = held
+
+    def begin(self, int64_t n, int64_t batch_size, bint shuffle=False, bint check_finite=True, uint64_t seed=0, uint64_t epoch=0,
+              int64_t first_step=0):
+        cdef fnn_error err
+        cdef fnn_pass a_pass
+        a_pass.n, a_pass.batch_size, a_pass.shuffle, a_pass.check_finite = n, batch_size, shuffle, check_finite
+        a_pass.seed, a_pass.epoch, a_pass.first_step = seed, epoch, first_step
+        check(fnn_begin(self.c, &a_pass, &err), &err)
+
+    def run(self, int64_t max_steps, double max_ms, lr):
+        cdef fnn_error err
+        cdef _Held held
+        cdef double one
+        cdef const double *rates
+        cdef int64_t count = 1, done = 0
+        cdef int finished = 0, status
+        if isinstance(lr, float):
+            one = lr
+            rates = &one
+        else:
+            held = contiguous(lr, FNN_F64, False)
+            rates, count = <const double *>held.view.buf, held.view.len // 8
+        with nogil:
+            status = fnn_run(self.c, max_steps, max_ms, rates, count, &done, &finished, &err)
+        check(status, &err)
+        return done, finished != 0
+
+    def results(self):
+        cdef int n = fnn_results(self.c, NULL, 0)
+        cdef double *values = <double *>calloc(n + 1, sizeof(double))
+        if values == NULL:
+            raise errors.OutOfMemoryError("out of memory")
+        try:
+            fnn_results(self.c, values, n)
+            return [values[i] for i in range(n)]
+        finally:
+            free(values)
+
+    def gradient(self, int index, out):
+        cdef fnn_error err
+        cdef _Held held = contiguous(out, FNN_F64 if self.engine.dtype == "float64" else FNN_F32, True)
+        check(fnn_gradient(self.c, index, held.view.buf, held.view.len // held.view.itemsize, &err), &err)
+
+    def check(self):
+        """Raises if a kernel wrote beyond a buffer of this guarded session."""
+        cdef fnn_error err
+        check(fnn_session_check(self.c, &err), &err)
+
+
+# ---- prediction with nothing left to decide ----
+
+cdef class Predictor:
+    """Predicts with the weights that an engine of its own holds. Safe to call from any number of threads.
+
+    Parameters
+    ----------
+    engine : Engine
+        Never trained or written to again.
+    input_id, output_id : int
+        Tensor ids of the one input and the one output.
+    features, out_shape : tuple of int
+        Shape of one sample, in and out.
+    """
+
+    cdef readonly Engine engine
+    cdef readonly int input_id, output_id
+    cdef readonly tuple features, out_shape
+    cdef list free_sessions
+    cdef object dtype, empty
+    cdef int code, ndim
+    cdef int64_t row_in, row_out
+    cdef double ns_row
+
+    def __init__(self, Engine engine not None, int input_id, int output_id, tuple features, tuple out_shape):
+        self.engine, self.input_id, self.output_id = engine, input_id, output_id
+        self.features, self.out_shape = features, out_shape
+        self.dtype, self.empty = np.dtype(engine.dtype), np.empty
+        self.code = FNN_F64 if engine.dtype == "float64" else FNN_F32
+        self.ndim = len(features)
+        self.row_in = self.row_out = 1
+        for d in features:
+            self.row_in *= d
+        for d in out_shape:
+            self.row_out *= d
+        self.free_sessions = [self.engine.session("predict", 256)]
+        self.ns_row = fnn_session_ns((<Session>self.free_sessions[0]).c, 1)
+
+    def __call__(self, x, out=None):
+        """Outputs for one sample (features,) or several (n, features): a new array, or `out`, filled."""
+        cdef Py_buffer given, made
+        cdef Session session
+        cdef int64_t n = 1
+        cdef int status
+        if not self.fits(x):
+            x = self.converted(x)
+        PyObject_GetBuffer(x, &given, PyBUF_C_CONTIGUOUS)
+        try:
+            if given.ndim > self.ndim:
+                n = given.shape[0]
+            if out is None:
+                out = self.empty((n,) + self.out_shape if given.ndim > self.ndim else self.out_shape, self.dtype)
+            PyObject_GetBuffer(out, &made, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE | PyBUF_FORMAT)
+            try:
+                self.check_out(&made, n, given.ndim > self.ndim)
+                try:
+                    session = <Session>self.free_sessions.pop()
+                except IndexError:
+                    session = self.engine.session("predict", 256)
+                # Short calls keep the GIL: giving it back and taking it costs more than they last.
+                if n * self.ns_row < 5000:
+                    status = fnn_predict(session.c, given.buf, made.buf, n)
+                else:
+                    with nogil:
+                        status = fnn_predict(session.c, given.buf, made.buf, n)
+                self.free_sessions.append(session)
+                if status != FNN_OK:
+                    raise errors.ArgumentError("a Predictor needs exactly one input and one output")
+            finally:
+                PyBuffer_Release(&made)
+        finally:
+            PyBuffer_Release(&given)
+        return out
+
+    cdef bint fits(self, x) except -1:
+        """Can the array be read as it is?"""
+        cdef Py_buffer view
+        cdef bint swapped = False, good
+        cdef int i, extra
+        try:
+            PyObject_GetBuffer(x, &view, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)
+        except (TypeError, ValueError, BufferError):
+            return False
+        extra = view.ndim - self.ndim
+        good = 0 <= extra <= 1 and dtype_of(view.format, view.itemsize, &swapped) == self.code and not swapped
+        if good:
+            for i in range(self.ndim):
+                if view.shape[i + extra] != <Py_ssize_t>self.features[i]:
+                    good = False
+        PyBuffer_Release(&view)
+        return good
+
+    cdef object converted(self, x):
+        array = np.ascontiguousarray(x, dtype=self.dtype)
+        if array.shape[-self.ndim:] != self.features or array.ndim > self.ndim + 1:
+            raise errors.ShapeError(f"the predictor expects one sample of shape {self.features} or several of shape "
+                                    f"{('n',) + self.features}, got {np.shape(x)}")
+        return array
+
+    cdef int check_out(self, Py_buffer *view, int64_t n, bint batch) except -1:
+        cdef bint swapped = False
+        cdef int extra = 1 if batch else 0, i
+        cdef bint good = view.ndim == len(self.out_shape) + extra
+        if good and batch:
+            good = view.shape[0] == n
+        if good:
+            for i in range(len(self.out_shape)):
+                good = good and view.shape[i + extra] == <Py_ssize_t>self.out_shape[i]
+        if not good or dtype_of(view.format, view.itemsize, &swapped) != self.code or swapped:
+            needed = ((n,) if batch else ()) + self.out_shape
+            raise errors.ShapeError(f"out must be a contiguous {self.dtype} array of shape {needed}, got shape "
+                                    f"{tuple([view.shape[i] for i in range(view.ndim)])}, format {view.format.decode()!r}")
+        return 0
