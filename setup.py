@@ -1,0 +1,96 @@
+"""Builds fastnn._core: the C library, one kernel table per instruction set and type, and the binding."""
+
+import platform
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from glob import glob
+from itertools import product
+from os import cpu_count, environ, path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
+from setuptools.modified import newer_group
+
+FLAGS = [
+    "-std=gnu11", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden",
+    "-pthread", "-Wno-psabi",
+]  # fmt: skip
+
+# Processor family: {instruction set: the flags that build its table}; csrc/dispatch.c chooses among them.
+INSTRUCTION_SETS = {
+    "x86-64": {
+        "baseline": [],
+        "avx2": ["-mavx2", "-mfma"],
+        "avx512": ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma", "-mavx2", "-mprefer-vector-width=512"],
+    },
+    "aarch64": {"neon": []},
+    "other": {"baseline": []},
+}
+FAMILIES = {"x86_64": "x86-64", "amd64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64"}
+
+if platform.system() == "Darwin":
+    # A universal Python would ask for both processors in one call of the compiler.
+    environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
+
+
+def family():
+    """The processor family that is built for."""
+    if "ARCHFLAGS" in environ:
+        name = environ["ARCHFLAGS"].split()[-1]
+    else:
+        name = sysconfig.get_platform().rpartition("-")[2]
+    return FAMILIES.get(name, "other")
+
+
+class BuildExt(build_ext):
+    """Compiles the kernel tables beside the extension's own sources."""
+
+    def build_extension(self, ext):
+        if self.compiler.compiler_type == "msvc":
+            raise CompileError(
+                "fastnn needs GCC or Clang, whose vector extensions its kernels are written in, got MSVC; "
+                "with MinGW-w64 installed: pip install . --config-settings=--build-option=--compiler=mingw32"
+            )
+        jobs = list(product(INSTRUCTION_SETS[family()].items(), (32, 64)))
+        with ThreadPoolExecutor(cpu_count()) as pool:
+            tables = list(pool.map(lambda job: self.build_table(ext, *job), jobs))
+        ext.extra_objects = tables
+        super().build_extension(ext)
+
+    def build_table(self, ext, instruction_set, bits):
+        """Compiles kernels/table.c for one instruction set and type, and returns the object's path."""
+        name, flags = instruction_set
+        source = "csrc/kernels/table.c"
+        folder = path.join(self.build_temp, f"{name}_{bits}")
+        [target] = self.compiler.object_filenames([source], output_dir=folder)
+        if self.force or newer_group([source, *ext.depends], target):
+            self.compiler.compile(
+                [source],
+                output_dir=folder,
+                macros=[("FNN_ISA", name), ("REAL_BITS", str(bits))],
+                extra_postargs=FLAGS + flags,
+            )
+        return target
+
+
+# Free-threaded Pythons have no stable ABI yet.
+stable_abi = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+core = Extension(
+    "fastnn._core",
+    ["fastnn/_core.pyx", *sorted(glob("csrc/*.c"))],
+    include_dirs=["csrc"],
+    depends=sorted(glob("csrc/*.h") + glob("csrc/*.def") + glob("csrc/kernels/*")) + ["setup.py"],
+    define_macros=[("Py_LIMITED_API", "0x030B0000")] if stable_abi else [],
+    py_limited_api=stable_abi,
+    extra_compile_args=FLAGS,
+    extra_link_args=["-pthread"],
+)
+
+setup(
+    ext_modules=cythonize([core], build_dir="build"),
+    cmdclass={"build_ext": BuildExt},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if stable_abi else {},
+)
