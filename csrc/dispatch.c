@@ -1,0 +1,95 @@
+/* The registry of ops as a table, and the choice among the built-in instruction sets. */
+#include "internal.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+const fnn_op_info fnn_ops[OP_COUNT] = {
+#define OP(name, inputs, outputs, rule, attrs, needs) {#name, inputs, outputs, RULE_##rule, attrs, NEEDS_##needs},
+#include "ops.def"
+#undef OP
+};
+
+int fnn_op_slots(int op, const double *attr) {
+    switch (op) {
+    case OP_sgd: return attr[0] != 0;                             /* momentum */
+    case OP_rmsprop: return attr[3] != 0 ? 3 : attr[1] != 0 ? 2 : 1; /* centered, momentum */
+    case OP_adam: return attr[3] != 0 ? 3 : 2;                    /* amsgrad */
+    default: return 0;
+    }
+}
+
+/* One row per instruction set, best first: ISA(name, whether this CPU and its system run it). The tables themselves are
+ * built by setup.py and the Makefile, which hold the compiler's flags for each. */
+#if defined(__x86_64__) || defined(_M_X64)
+#define ISAS(ISA)                                                                                          \
+    ISA(avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&                 \
+                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") && RUNS_AVX2)     \
+    ISA(avx2, RUNS_AVX2)                                                                                   \
+    ISA(baseline, true)
+#define RUNS_AVX2 (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+#define RUNS_WIDE RUNS_AVX2
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#define ISAS(ISA) ISA(neon, true)
+#define RUNS_WIDE true
+#else
+#define ISAS(ISA) ISA(baseline, true)
+#define RUNS_WIDE true
+#endif
+
+/* 64-byte vectors from what the target has: only in the library that the checks link. */
+#if defined(FNN_HAVE_WIDE)
+#define TEST_ISAS(ISA) ISA(wide, RUNS_WIDE)
+#else
+#define TEST_ISAS(ISA)
+#endif
+
+#define DECLARE(name, runs) extern const fnn_kernels fnn_kernels_##name##_32, fnn_kernels_##name##_64;
+ISAS(DECLARE)
+TEST_ISAS(DECLARE)
+
+#define RUNS(name, runs) static bool runs_##name(void) { return runs; }
+ISAS(RUNS)
+TEST_ISAS(RUNS)
+
+#define ROW(name, runs) {runs_##name, &fnn_kernels_##name##_32, &fnn_kernels_##name##_64},
+static const struct { bool (*runs)(void); const fnn_kernels *f32, *f64; } isas[] = { ISAS(ROW) TEST_ISAS(ROW) };
+enum { N_ISAS = sizeof isas / sizeof isas[0] };
+
+/* Index of a set that this CPU runs, -1 if there is none of that name. */
+static int isa_index(const char *name) {
+    for (int i = 0; i < N_ISAS; i++)
+        if (!strcmp(isas[i].f32->isa, name)) return isas[i].runs() ? i : -1;
+    return -1;
+}
+
+/* FASTNN_ISA where it names a set that runs here, else the best one; decided at the first call. */
+static int active(void) {
+    static atomic_int chosen = -1;
+    int i = atomic_load_explicit(&chosen, memory_order_relaxed);
+    if (i >= 0) return i;
+    const char *forced = getenv("FASTNN_ISA");
+    i = forced ? isa_index(forced) : -1;
+    if (i < 0)
+        for (i = 0; !isas[i].runs(); i++) { } /* the last row always runs */
+    int none = -1;
+    return atomic_compare_exchange_strong(&chosen, &none, i) ? i : none;
+}
+
+const char *fnn_isa(void) {
+    return isas[active()].f32->isa;
+}
+
+const char *fnn_isa_at(int i) {
+    if (i < 0) return NULL;
+    for (int k = 0; k < N_ISAS; k++)
+        if (isas[k].runs() && i-- == 0) return isas[k].f32->isa;
+    return NULL;
+}
+
+const fnn_kernels *fnn_kernels_find(const char *isa, fnn_type real) {
+    int i = isa ? isa_index(isa) : active();
+    if (i < 0) return NULL;
+    return real == TYPE_F64 ? isas[i].f64 : real == TYPE_F32 ? isas[i].f32 : NULL;
+}

@@ -1,0 +1,154 @@
+/* Random numbers that are the same bits on every machine: integer arithmetic, and doubles made with + - * / and sqrt only,
+ * each correctly rounded. This file must not be contracted or use a fused multiply-add. */
+#include "internal.h"
+#include "philox.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#if FLT_EVAL_METHOD != 0
+#error "rng.c needs arithmetic in the type as written (32-bit x86: -msse2 -mfpmath=sse)"
+#endif
+
+/* Last counter word of the draws below; dropout's counters stay below 2^24 there, so a shared seed shares no block. */
+#define DOMAIN 0x80000000u
+
+fnn_u32x4 fnn_philox(fnn_u32x4 counter, uint32_t key0, uint32_t key1) {
+    philox_4x32(counter.v, key0, key1);
+    return counter;
+}
+
+static uint64_t bits_of(double x) { uint64_t u; memcpy(&u, &x, sizeof u); return u; }
+static double from_bits(uint64_t u) { double x; memcpy(&x, &u, sizeof x); return x; }
+
+/* Natural logarithm of a normal x > 0: x = 2^e m with m in [sqrt(1/2), sqrt(2)), log m = 2 atanh(s) by its series;
+ * s^2 < 0.0295, so what is cut off is below 2^-59 of the result. */
+static double log_portable(double x) {
+    uint64_t u = bits_of(x);
+    int e = (int)(u >> 52) - 1023;
+    double m = from_bits((u & 0xFFFFFFFFFFFFFull) | 0x3FF0000000000000ull);
+    if (m > 0x1.6a09e667f3bcdp+0) { m = m * 0.5; e++; }
+    double s = (m - 1) / (m + 1), z = s * s, sum = 0;
+    for (int k = 21; k >= 3; k -= 2) sum = (sum + 1.0 / k) * z;
+    double log_m = 2 * s + 2 * s * sum;
+    /* log 2 in two parts: the first has 20 trailing zero bits, so its product with e is exact. */
+    return e * 0x1.62e42fef00000p-1 + (e * 0x1.473de6af278edp-34 + log_m);
+}
+
+static double horner(const double *c, double x) { /* degree 7, highest first */
+    double y = c[0];
+    for (int i = 1; i < 8; i++) y = y * x + c[i];
+    return y;
+}
+
+/* Quantile of the standard normal for p in (0, 1): M. J. Wichura, "Algorithm AS 241", Applied Statistics 37 (1988),
+ * routine PPND16, relative error about 1e-16. */
+static double normal_quantile(double p) {
+    static const double a[8] = {2.5090809287301226727e3, 3.3430575583588128105e4, 6.7265770927008700853e4,
+                                4.5921953931549871457e4, 1.3731693765509461125e4, 1.9715909503065514427e3,
+                                1.3314166789178437745e2, 3.3871328727963666080e0};
+    static const double b[8] = {5.2264952788528545610e3, 2.8729085735721942674e4, 3.9307895800092710610e4,
+                                2.1213794301586595867e4, 5.3941960214247511077e3, 6.8718700749205790830e2,
+                                4.2313330701600911252e1, 1};
+    static const double c[8] = {7.74545014278341407640e-4, 2.27238449892691845833e-2, 2.41780725177450611770e-1,
+                                1.27045825245236838258e0, 3.64784832476320460504e0, 5.76949722146069140550e0,
+                                4.63033784615654529590e0, 1.42343711074968357734e0};
+    static const double d[8] = {1.05075007164441684324e-9, 5.47593808499534494600e-4, 1.51986665636164571966e-2,
+                                1.48103976427480074590e-1, 6.89767334985100004550e-1, 1.67638483018380384940e0,
+                                2.05319162663775882187e0, 1};
+    static const double e[8] = {2.01033439929228813265e-7, 2.71155556874348757815e-5, 1.24266094738807843860e-3,
+                                2.65321895265761230930e-2, 2.96560571828504891230e-1, 1.78482653991729133580e0,
+                                5.46378491116411436990e0, 6.65790464350110377720e0};
+    static const double f[8] = {2.04426310338993978564e-15, 1.42151175831644588870e-7, 1.84631831751005468180e-5,
+                                7.86869131145613259100e-4, 1.48753612908506148525e-2, 1.36929880922735805310e-1,
+                                5.99832206555887937690e-1, 1};
+    double q = p - 0.5;
+    if (q <= 0.425 && q >= -0.425) {
+        double r = 0.180625 - q * q;
+        return q * horner(a, r) / horner(b, r);
+    }
+    double r = sqrt(-log_portable(q < 0 ? p : 1 - p));
+    double x = r <= 5 ? horner(c, r - 1.6) / horner(d, r - 1.6) : horner(e, r - 5) / horner(f, r - 5);
+    return q < 0 ? -x : x;
+}
+
+/* The largest double below x, x being neither 0 nor NaN. */
+static double below(double x) { return from_bits(bits_of(x) + (x > 0 ? (uint64_t)-1 : 1)); }
+
+static double draw(int distribution, double a, double b, uint64_t u) {
+    if (distribution == FNN_UNIFORM) {
+        double x = a + (b - a) * ((double)(u >> 11) * 0x1p-53);
+        return x < b || a == b ? x : b != 0 ? below(b) : -DBL_MIN; /* where the sum was rounded up */
+    }
+    double p = ((double)(u >> 12) + 0.5) * 0x1p-52; /* never 0 or 1, and exact */
+    if (distribution == FNN_NORMAL) return a + b * normal_quantile(p);
+    /* Redrawing beyond two deviations is the same as drawing p between the two tails' probabilities. */
+    const double tail = 0x1.74bcf82c9d860p-6; /* the distribution function at -2 */
+    double z = normal_quantile(tail + p * (1 - 2 * tail));
+    return a + b * (z < -2 ? -2 : z > 2 ? 2 : z);
+}
+
+int fnn_random(uint64_t seed, uint32_t stream, int distribution, double a, double b, double *out, int64_t n) {
+    if (n < 0 || (n > 0 && !out) || !isfinite(a) || !isfinite(b)) return FNN_ERR_ARGUMENT;
+    switch (distribution) {
+    case FNN_UNIFORM: if (a > b || !isfinite(b - a)) return FNN_ERR_ARGUMENT; break;
+    case FNN_NORMAL: case FNN_TRUNCATED_NORMAL: if (b < 0) return FNN_ERR_ARGUMENT; break;
+    default: return FNN_ERR_ARGUMENT;
+    }
+    uint64_t fp = fnn_fp_enter(); /* whatever rounding the host has set */
+    for (int64_t i = 0; i < n; i += 2) {
+        uint64_t block = (uint64_t)i / 2;
+        uint32_t v[4] = {(uint32_t)block, (uint32_t)(block >> 32), stream, DOMAIN | (uint32_t)distribution};
+        philox_4x32(v, (uint32_t)seed, (uint32_t)(seed >> 32));
+        out[i] = draw(distribution, a, b, (uint64_t)v[1] << 32 | v[0]);
+        if (i + 1 < n) out[i + 1] = draw(distribution, a, b, (uint64_t)v[3] << 32 | v[2]);
+    }
+    fnn_fp_restore(fp);
+    return FNN_OK;
+}
+
+/* ---- permutation ---- */
+
+/* Both halves of a 128-bit product, folded. */
+static inline uint64_t fold(uint64_t a, uint64_t b) {
+#if defined(__SIZEOF_INT128__)
+    unsigned __int128 p = (unsigned __int128)a * b;
+    return (uint64_t)p ^ (uint64_t)(p >> 64);
+#else
+    uint64_t al = (uint32_t)a, ah = a >> 32, bl = (uint32_t)b, bh = b >> 32;
+    uint64_t mid = ah * bl + (al * bl >> 32), mid2 = al * bh + (uint32_t)mid;
+    return (a * b) ^ (ah * bh + (mid >> 32) + (mid2 >> 32));
+#endif
+}
+
+/* The finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014, constants of Stafford's variant 13). */
+static inline uint64_t mix(uint64_t x) {
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
+    return x ^ (x >> 31);
+}
+
+/* A Feistel network on the ceil(log2 n) bits of i: each round xors one half with a keyed function of the other, so it is a
+ * bijection whatever that function is. Values that land beyond n go round again, fewer than two times on average. */
+int64_t fnn_permuted(uint64_t seed, uint64_t epoch, int64_t n, int64_t i) {
+    if (i < 0 || i >= n) return -1;
+    if (n == 1) return 0;
+    const uint64_t phi = 0x9E3779B97F4A7C15ull, root = 0xBB67AE8584CAA73Bull; /* golden ratio, sqrt(3): odd fractions */
+    uint64_t add = mix(mix(seed) + phi * epoch + phi), times = mix(add);
+    int bits = 64 - __builtin_clzll((uint64_t)n - 1), low = bits / 2;
+    uint64_t low_mask = ((uint64_t)1 << low) - 1, high_mask = ((uint64_t)1 << (bits - low)) - 1;
+    uint64_t x = (uint64_t)i;
+    int rounds = bits > 10 ? 6 : bits > 6 ? 8 : 24; /* halves of a few bits mix slowly */
+    do {
+        uint64_t l = x & low_mask, h = x >> low, a = add, t = times;
+        for (int r = 0; r < rounds; r += 2) {
+            l ^= fold(h ^ a, t) & low_mask;
+            h ^= fold(l ^ (a + phi), t + root) & high_mask;
+            a += 2 * phi;
+            t += 2 * root;
+        }
+        x = h << low | l;
+    } while (x >= (uint64_t)n);
+    return (int64_t)x;
+}

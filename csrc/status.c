@@ -1,0 +1,79 @@
+/* Errors, checked sizes and memory. */
+#include "internal.h"
+
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(_WIN32)
+#include <malloc.h>
+#endif
+
+/* Cuts off a UTF-8 sequence that the end of the buffer has split. */
+static void trim_utf8(char *text) {
+    size_t n = strlen(text), start = n;
+    while (start > 0 && n - start < 3 && ((unsigned char)text[start - 1] & 0xC0) == 0x80) start--;
+    if (start == 0) return;
+    unsigned char first = (unsigned char)text[start - 1];
+    size_t need = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : first >= 0xC0 ? 2 : 1;
+    if (n - (start - 1) < need) text[start - 1] = 0;
+}
+
+static int fail(fnn_error *err, int status, int tensor, int64_t row, double value, const char *format, va_list args) {
+    if (err) {
+        err->status = status;
+        err->tensor = tensor;
+        err->row = row;
+        err->value = value;
+        int n = vsnprintf(err->text, sizeof err->text, format, args);
+        if (n < 0) err->text[0] = 0;
+        else if ((size_t)n >= sizeof err->text) trim_utf8(err->text);
+    }
+    return status;
+}
+
+int fnn_fail(fnn_error *err, int status, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fail(err, status, -1, -1, 0, format, args);
+    va_end(args);
+    return status;
+}
+
+int fnn_fail_at(fnn_error *err, int status, int tensor, int64_t row, double value, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fail(err, status, tensor, row, value, format, args);
+    va_end(args);
+    return status;
+}
+
+bool fnn_mul(int64_t a, int64_t b, int64_t *out) {
+    return a >= 0 && b >= 0 && !__builtin_mul_overflow(a, b, out);
+}
+
+bool fnn_add(int64_t a, int64_t b, int64_t *out) {
+    return a >= 0 && b >= 0 && !__builtin_add_overflow(a, b, out);
+}
+
+/* Zeroed by hand rather than by calloc: the pages are then in place before the first step runs. */
+void *fnn_alloc(size_t bytes) {
+    if (bytes > PTRDIFF_MAX) return NULL;
+    void *p;
+#if defined(_WIN32)
+    p = _aligned_malloc(bytes ? bytes : 1, FNN_ALIGN);
+    if (!p) return NULL;
+#else
+    if (posix_memalign(&p, FNN_ALIGN, bytes ? bytes : 1)) return NULL;
+#endif
+    return memset(p, 0, bytes);
+}
+
+void fnn_free(void *p) {
+#if defined(_WIN32)
+    _aligned_free(p);
+#else
+    free(p);
+#endif
+}
