@@ -53,6 +53,7 @@ typedef uint64_t UINT;
 #endif
 typedef REAL V __attribute__((vector_size(VBYTES)));
 typedef INT VI __attribute__((vector_size(VBYTES)));
+typedef uint64_t VW __attribute__((vector_size(VBYTES)));
 typedef REAL VU __attribute__((vector_size(VBYTES), aligned(sizeof(REAL)), may_alias));
 enum { VL = VBYTES / (int)sizeof(REAL) };
 #define INLINE static inline __attribute__((always_inline))
@@ -69,7 +70,9 @@ INLINE V v_copysign(V x, V sign) {
 }
 
 /* ---- x86 with AVX-512 ---- */
+/* v_mul32: the low 32 bits of each 64-bit lane, multiplied to 64. */
 #if defined(SIMD_AVX512)
+INLINE VW v_mul32(VW a, VW b) { return (VW)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
 #if REAL_BITS == 32
 INLINE V v_fma(V a, V b, V c) { return (V)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 INLINE V v_sqrt(V a) { return (V)_mm512_sqrt_ps((__m512)a); }
@@ -88,6 +91,7 @@ INLINE void v_storen(REAL *p, V x, int n) { _mm512_mask_storeu_pd(p, (__mmask8)(
 
 /* ---- x86 with AVX2 and FMA ---- */
 #elif defined(SIMD_AVX2)
+INLINE VW v_mul32(VW a, VW b) { return (VW)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
 #if REAL_BITS == 32
 INLINE __m256i v_first(int n) {
     static const int32_t ones[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
@@ -114,6 +118,11 @@ INLINE void v_storen(REAL *p, V x, int n) { _mm256_maskstore_pd(p, v_first(n), (
 
 /* ---- everything else ---- */
 #else
+#if defined(SIMD_SSE2)
+INLINE VW v_mul32(VW a, VW b) { return (VW)_mm_mul_epu32((__m128i)a, (__m128i)b); }
+#else
+INLINE VW v_mul32(VW a, VW b) { return (a & 0xFFFFFFFFu) * (b & 0xFFFFFFFFu); }
+#endif
 INLINE V v_loadn(const REAL *p, int n) { V x = {0}; memcpy(&x, p, (size_t)n * sizeof(REAL)); return x; }
 INLINE void v_storen(REAL *p, V x, int n) { memcpy(p, &x, (size_t)n * sizeof(REAL)); }
 #if defined(SIMD_NEON) && REAL_BITS == 32

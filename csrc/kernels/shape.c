@@ -1,0 +1,55 @@
+/* Concat, slice, reshape: copies, by samples. A sample is contiguous but where a row of a matrix has a gap
+ * after its end. */
+
+INLINE const REAL *sample_in(const fnn_task *t, int i, int64_t s) {
+    return (const REAL *)t->in[i].p + s * t->in[i].lead * t->in[i].ld;
+}
+INLINE REAL *sample_out(const fnn_task *t, int64_t s) {
+    return (REAL *)t->out[0].p + s * t->out[0].lead * t->out[0].ld;
+}
+
+INLINE void copy(REAL *to, const REAL *from, int64_t n) { memcpy(to, from, (size_t)n * sizeof(REAL)); }
+
+/* inputs (samples, outer, inner[i]) -> out (samples, outer, sum of inner); samples [lo, hi) */
+static void k_concat(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
+    (void)scratch;
+    int64_t width = 0, at = 0;
+    for (int i = 0; i < t->n_in; i++) width += t->inner[i];
+    for (int i = 0; i < t->n_in; at += t->inner[i++])
+        for (int64_t s = lo; s < hi; s++) {
+            const REAL *from = sample_in(t, i, s);
+            REAL *to = sample_out(t, s) + at;
+            for (int64_t o = 0; o < t->outer; o++) copy(to + o * width, from + o * t->inner[i], t->inner[i]);
+        }
+}
+
+/* x (samples, outer, inner[0]) -> out (samples, outer, inner[2]), from element inner[1] of a block on;
+ * samples [lo, hi) */
+static void k_slice(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
+    (void)scratch;
+    for (int64_t s = lo; s < hi; s++) {
+        const REAL *from = sample_in(t, 0, s) + t->inner[1];
+        REAL *to = sample_out(t, s);
+        for (int64_t o = 0; o < t->outer; o++)
+            copy(to + o * t->inner[2], from + o * t->inner[0], t->inner[2]);
+    }
+}
+
+/* x (samples, lead, cols) -> out (samples, other lead, other cols), the elements of a sample in order;
+ * samples [lo, hi) */
+static void k_reshape(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
+    (void)scratch;
+    const fnn_view *in = &t->in[0], *to = &t->out[0];
+    const int64_t size = to->lead * to->cols;
+    if (in->ld == in->cols && to->ld == to->cols) {
+        copy(sample_out(t, lo), sample_in(t, 0, lo), (hi - lo) * size);
+        return;
+    }
+    for (int64_t s = lo; s < hi; s++)
+        for (int64_t e = 0, n; e < size; e += n) {
+            const int64_t left_in = in->cols - e % in->cols, left_out = to->cols - e % to->cols;
+            n = left_in < left_out ? left_in : left_out;
+            copy(sample_out(t, s) + e / to->cols * to->ld + e % to->cols,
+                 sample_in(t, 0, s) + e / in->cols * in->ld + e % in->cols, n);
+        }
+}
