@@ -101,7 +101,8 @@ FNN_API int fnn_param_read(fnn_param *param, void *values, int64_t count, fnn_er
 FNN_API int fnn_param_write(fnn_param *param, const void *values, int64_t count, fnn_error *err);
 FNN_API int fnn_slot_read(fnn_model *model, int tensor, int slot, void *values, int64_t count, fnn_error *err);
 FNN_API int fnn_slot_write(fnn_model *model, int tensor, int slot, const void *values, int64_t count, fnn_error *err);
-/* Keeps a copy of parameters, moments and the iteration count inside the model, and goes back to it. */
+/* Keeps a copy of parameters, moments and the iteration count inside the model, and goes back to it. The last two copies
+ * are kept: a restore uses up the newest, so a second one goes to the copy before. */
 FNN_API int fnn_model_snapshot(fnn_model *model, fnn_error *err);
 FNN_API int fnn_model_restore(fnn_model *model, fnn_error *err);
 

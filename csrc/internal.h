@@ -189,8 +189,9 @@ struct fnn_model {
     int64_t iterations;
     fnn_guard **guards;              /* all that the parameters have, in order of address */
     int n_guards;
-    void *snapshot;
-    int64_t snapshot_iterations;
+    void *snapshot[2];               /* the last one and the one before */
+    int64_t snapshot_iterations[2];
+    int newest, snapshots;
 };
 
 size_t fnn_real_size(fnn_type real);

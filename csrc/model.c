@@ -179,7 +179,8 @@ void fnn_model_free(fnn_model *m) {
     free(m->guards);
     free(m->params);
     free(m->slots);
-    fnn_free(m->snapshot);
+    fnn_free(m->snapshot[0]);
+    fnn_free(m->snapshot[1]);
     fnn_program_clear(&m->program);
     free(m);
 }
@@ -276,20 +277,25 @@ static size_t walk_state(fnn_model *m, char *copy, int direction) {
 }
 
 int fnn_model_snapshot(fnn_model *m, fnn_error *err) {
-    if (!m->snapshot) m->snapshot = fnn_alloc(walk_state(m, NULL, 0));
-    if (!m->snapshot) return fnn_fail(err, FNN_ERR_MEMORY, "out of memory for a copy of the parameters");
+    int to = !m->newest;
+    if (!m->snapshot[to]) m->snapshot[to] = fnn_alloc(walk_state(m, NULL, 0));
+    if (!m->snapshot[to]) return fnn_fail(err, FNN_ERR_MEMORY, "out of memory for a copy of the parameters");
     fnn_model_hold(m, false);
-    walk_state(m, m->snapshot, 1);
-    m->snapshot_iterations = m->iterations;
+    walk_state(m, m->snapshot[to], 1);
+    m->snapshot_iterations[to] = m->iterations;
     fnn_model_let_go(m, false);
+    m->newest = to;
+    m->snapshots = m->snapshots < 2 ? m->snapshots + 1 : 2;
     return FNN_OK;
 }
 
 int fnn_model_restore(fnn_model *m, fnn_error *err) {
-    if (!m->snapshot) return fnn_fail(err, FNN_ERR_STATE, "no snapshot was taken");
+    if (m->snapshots == 0) return fnn_fail(err, FNN_ERR_STATE, "no snapshot is left");
     fnn_model_hold(m, true);
-    walk_state(m, m->snapshot, -1);
-    m->iterations = m->snapshot_iterations;
+    walk_state(m, m->snapshot[m->newest], -1);
+    m->iterations = m->snapshot_iterations[m->newest];
     fnn_model_let_go(m, true);
+    m->newest = !m->newest;
+    m->snapshots--;
     return FNN_OK;
 }

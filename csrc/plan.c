@@ -27,7 +27,6 @@ typedef struct {
 typedef struct {
     fnn_session *s;
     const fnn_program *p;
-    fnn_error *err;
     bool *needed;                    /* by node */
     int *phase;                      /* by node */
     int *readers;                    /* by tensor: needed nodes and roots that read it */
@@ -145,6 +144,8 @@ static void assign_phases(planner *w) {
         for (int k = 0; k < n->n_in; k++) {
             int from = p->tensors[n->in[k]].producer;
             if (from >= 0) w->phase[i] = max_int(w->phase[i], w->phase[from] + !own_share(w, &p->nodes[from], n));
+            /* Each thread brings in its own rows, in phase 0. */
+            else if (p->tensors[n->in[k]].batched && share_of(w, n) != SHARE_ROWS) w->phase[i] = max_int(w->phase[i], 1);
         }
         /* Never in phase 0, where bad data are found: a step that fails has changed nothing. */
         if (updates) w->phase[i] = max_int(w->phase[i], max_int(param_phase[n->in[0]], 1));
@@ -389,7 +390,6 @@ static int64_t rows_a_sample(const planner *w, const fnn_node *n) {
     switch (fnn_ops[n->op].rule) {
     case RULE_CONCAT: case RULE_SLICE: case RULE_RESHAPE: return 1;
     case RULE_LOSS: case RULE_LOSS_IDX: return w->p->tensors[n->in[0]].lead;
-    case RULE_SEED: return out->lead * out->cols;
     default: return out->lead;
     }
 }
@@ -458,16 +458,21 @@ static void make_stage(planner *w, int node, fnn_stage *stage) {
     }
 }
 
+/* Phase 0 is always there, be it empty: rows are gathered in it. */
 static void make_phases(fnn_session *s) {
+    int last = 0;
+    s->n_phases = 1;
     for (int i = 0; i < s->n_stages; i++) {
         fnn_stage *stage = &s->stages[i];
-        if (s->n_phases == 0 || s->stages[i - 1].phase != stage->phase) s->phases[s->n_phases++] = (fnn_phase){.first = i};
+        if (stage->phase != last) {
+            s->phases[s->n_phases++] = (fnn_phase){.first = i};
+            last = stage->phase;
+        }
         fnn_phase *phase = &s->phases[s->n_phases - 1];
         phase->last = i + 1;
         phase->ns_row += stage->ns_row;
         phase->ns_fixed += stage->ns_fixed;
     }
-    if (s->n_phases == 0) s->phases[s->n_phases++] = (fnn_phase){0};   /* a program that hands its input through */
 }
 
 /* ---- sessions ---- */
@@ -551,7 +556,7 @@ static int plan_into(planner *w) {
     if (status == FNN_OK) {
         s->arena = fnn_alloc(s->arena_bytes);
         s->stages = calloc((size_t)w->n_order + 1, sizeof *s->stages);
-        s->phases = calloc((size_t)w->n_order + 1, sizeof *s->phases);
+        s->phases = calloc((size_t)w->n_order + 2, sizeof *s->phases);
         s->optimizers = calloc((size_t)w->n_order + 1, sizeof *s->optimizers);
         s->zones = calloc((size_t)w->n_zones + 1, sizeof *s->zones);
         if (!s->arena || !s->stages || !s->phases || !s->optimizers || !s->zones) status = FNN_ERR_MEMORY;
@@ -584,7 +589,7 @@ int fnn_session_create(fnn_model *model, int mode, int64_t max_rows, int flags, 
     s->guarded = flags & FNN_GUARD;
     s->max_rows = max_rows;
     s->threads = fnn_get_threads();
-    planner w = {.s = s, .p = &model->program, .err = err};
+    planner w = {.s = s, .p = &model->program};
     int status = plan_into(&w);
     if (status == FNN_OK) {
         *out = s;
