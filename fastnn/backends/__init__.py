@@ -1,0 +1,1 @@
+"""Ways to run a Program other than the C engine."""

@@ -1,0 +1,551 @@
+"""Every op as a plain array function, and an interpreter of Programs made of them: the oracle of the engine.
+
+The functions take NumPy arrays, or arrays of any library with NumPy's functions behind `__array_namespace__`,
+and are written for clarity: one formula, whole arrays, the type of the inputs. Each is named like its op and
+takes the op's inputs, then its attributes. "rows" are all leading dimensions together.
+"""
+
+import math
+
+import numpy as np
+
+from .. import _core
+from ..errors import ArgumentError
+
+CLIP = (
+    1e-7  # Keras 3's epsilon: probabilities are kept within [CLIP, 1 - CLIP] before their logarithm is taken
+)
+SELU_ALPHA = 1.6732632423543772848170429916717  # Klambauer et al., arXiv:1706.02515
+SELU_SCALE = 1.0507009873554804934193349852946
+
+
+def _xp(x):
+    return x.__array_namespace__() if hasattr(x, "__array_namespace__") else np
+
+
+# ---- activations ----
+
+
+def step(x, straight_through):
+    return (x >= 0).astype(x.dtype)
+
+
+def step_grad(dy, y, straight_through):
+    return dy * straight_through
+
+
+def sigmoid(x):
+    xp = _xp(x)
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, 1 / (1 + e), e / (1 + e))
+
+
+def sigmoid_grad(dy, y):
+    return dy * y * (1 - y)
+
+
+def hard_sigmoid(x):
+    return _xp(x).clip(x / 6 + 0.5, 0, 1)
+
+
+def hard_sigmoid_grad(dy, y):
+    return _xp(dy).where((y > 0) & (y < 1), dy / 6, 0)
+
+
+def tanh(x):
+    return _xp(x).tanh(x)
+
+
+def tanh_grad(dy, y):
+    return dy * (1 - y * y)
+
+
+def relu(x):
+    return _xp(x).maximum(x, 0)
+
+
+def relu_grad(dy, y):
+    return _xp(dy).where(y > 0, dy, 0)
+
+
+def leaky_relu(x, negative_slope):
+    return _xp(x).where(x >= 0, x, negative_slope * x)
+
+
+def leaky_relu_grad(dy, x, negative_slope):
+    return _xp(dy).where(x >= 0, dy, negative_slope * dy)
+
+
+def elu(x, alpha):
+    xp = _xp(x)
+    return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
+
+
+def elu_grad(dy, x, alpha):
+    xp = _xp(dy)
+    return xp.where(x > 0, dy, dy * alpha * xp.exp(xp.minimum(x, 0)))
+
+
+def selu(x):
+    return SELU_SCALE * elu(x, SELU_ALPHA)
+
+
+def selu_grad(dy, y):
+    return _xp(dy).where(y > 0, SELU_SCALE * dy, dy * (y + SELU_SCALE * SELU_ALPHA))
+
+
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])  # 1 + erf(z) = erfc(-z), without the cancellation
+
+
+def _gelu_gate(x):
+    """(1 + tanh(u)) / 2 of the approximation, as sigmoid(2 u), and the derivative of 2 u."""
+    c = 2 * math.sqrt(2 / math.pi)
+    return sigmoid(c * (x + 0.044715 * x**3)), c * (1 + 3 * 0.044715 * x**2)
+
+
+def gelu(x, approximate):
+    if approximate:
+        return x * _gelu_gate(x)[0]
+    return (0.5 * x * _erfc(-x / math.sqrt(2))).astype(x.dtype)
+
+
+def gelu_grad(dy, x, approximate):
+    if approximate:
+        gate, slope = _gelu_gate(x)
+        return dy * (gate + x * gate * (1 - gate) * slope)
+    density = _xp(x).exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+    return (dy * (0.5 * _erfc(-x / math.sqrt(2)) + x * density)).astype(x.dtype)
+
+
+def silu(x):
+    return x * sigmoid(x)
+
+
+def silu_grad(dy, x):
+    s = sigmoid(x)
+    return dy * s * (1 + x * (1 - s))
+
+
+def softplus(x):
+    xp = _xp(x)
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+def softplus_grad(dy, x):
+    return dy * sigmoid(x)
+
+
+def mish(x):
+    return x * _xp(x).tanh(softplus(x))
+
+
+def mish_grad(dy, x):
+    t = _xp(x).tanh(softplus(x))
+    return dy * (t + x * (1 - t * t) * sigmoid(x))
+
+
+def softsign(x):
+    return x / (1 + _xp(x).abs(x))
+
+
+def softsign_grad(dy, y):
+    return dy * (1 - _xp(y).abs(y)) ** 2
+
+
+def softmax(x):
+    xp = _xp(x)
+    e = xp.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def softmax_grad(dy, y):
+    return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
+
+
+def log_softmax(x):
+    xp = _xp(x)
+    shifted = x - x.max(axis=-1, keepdims=True)
+    return shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def log_softmax_grad(dy, y):
+    return dy - _xp(y).exp(y) * dy.sum(axis=-1, keepdims=True)
+
+
+# ---- products, sums, shapes ----
+
+
+def matmul(x, w):
+    return x @ w
+
+
+def matmul_nt(dy, w):
+    return dy @ w.T
+
+
+def matmul_tn(x, dy):
+    return x.reshape(-1, x.shape[-1]).T @ dy.reshape(-1, dy.shape[-1])
+
+
+def bias_add(x, b):
+    return x + b
+
+
+def sum_rows(x):
+    return x.reshape(-1, x.shape[-1]).sum(axis=0)
+
+
+def add(a, b):
+    return a + b
+
+
+def multiply(a, b):
+    return a * b
+
+
+def concat(*xs, axis):
+    return _xp(xs[0]).concatenate(xs, axis=int(axis))
+
+
+def slice(x, axis, start, shape):
+    axis, start = int(axis), int(start)
+    return _xp(x).moveaxis(_xp(x).moveaxis(x, axis, 0)[start : start + shape[axis]], 0, axis)
+
+
+def reshape(x, shape):
+    return x.reshape(shape)
+
+
+# ---- dropout ----
+
+
+def philox(counter, key):
+    """Philox 4x32-10 (Salmon et al., SC 2011): four words of 32 bits for each counter.
+
+    Parameters
+    ----------
+    counter : sequence of four uint64 arrays of one shape, values below 2**32
+    key : tuple of two int, values below 2**32
+
+    Returns
+    -------
+    list of four uint64 arrays
+    """
+    low = np.uint64(0xFFFFFFFF)
+    c0, c1, c2, c3 = (np.asarray(c, np.uint64) for c in counter)
+    k0, k1 = key
+    for _ in range(10):
+        p0, p1 = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
+        c0, c1, c2, c3 = (
+            (p1 >> np.uint64(32)) ^ c1 ^ np.uint64(k0),
+            p1 & low,
+            (p0 >> np.uint64(32)) ^ c3 ^ np.uint64(k1),
+            p0 & low,
+        )
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return [c0, c1, c2, c3]
+
+
+def dropout_mask(samples, elements, rate, key, seed, epoch):
+    """Return which elements are kept, bool of shape (len(samples), elements); `samples` are global."""
+    s = np.asarray(samples, np.uint64)[:, None]
+    block = np.arange((elements + 3) // 4, dtype=np.uint64)[None, :]
+    shape = np.broadcast_shapes(s.shape, block.shape)
+    counter = (
+        block,
+        s & np.uint64(0xFFFFFFFF),
+        np.full(shape, epoch & 0xFFFFFFFF, np.uint64),
+        np.uint64(int(key)) | ((s >> np.uint64(32)) << np.uint64(16)) & np.uint64(0xFFFFFFFF),
+    )
+    words = philox([np.broadcast_to(c, shape) for c in counter], (seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF))
+    words = np.stack(words, axis=-1).reshape(len(s), -1)[:, :elements]
+    return (words >> np.uint64(8)) * 2.0**-24 >= rate
+
+
+def dropout(x, rate, key, seed=0, epoch=0, samples=None):
+    samples = np.arange(len(x)) if samples is None else samples
+    kept = dropout_mask(samples, math.prod(x.shape[1:]), rate, key, seed, epoch)
+    return _xp(x).where(_xp(x).asarray(kept).reshape(x.shape), x / (1 - rate), 0)
+
+
+# ---- losses: one value per row ----
+
+
+def squared_error(p, t):
+    return ((p - t) ** 2).mean(axis=-1)
+
+
+def squared_error_grad(seed, p, t):
+    return seed[..., None] * 2 * (p - t) / p.shape[-1]
+
+
+def absolute_error(p, t):
+    return _xp(p).abs(p - t).mean(axis=-1)
+
+
+def absolute_error_grad(seed, p, t):
+    return seed[..., None] * _xp(p).sign(p - t) / p.shape[-1]
+
+
+def huber(p, t, delta):
+    xp = _xp(p)
+    e = xp.abs(p - t)
+    return xp.where(e <= delta, e * e / 2, delta * e - delta * delta / 2).mean(axis=-1)
+
+
+def huber_grad(seed, p, t, delta):
+    return seed[..., None] * _xp(p).clip(p - t, -delta, delta) / p.shape[-1]
+
+
+def _clipped(p):
+    """p within [CLIP, 1 - CLIP], and where it was inside."""
+    return _xp(p).clip(p, CLIP, 1 - CLIP), (p >= CLIP) & (p <= 1 - CLIP)
+
+
+def bce(p, t):
+    xp = _xp(p)
+    q, _ = _clipped(p)
+    return -(t * xp.log(q) + (1 - t) * xp.log(1 - q)).mean(axis=-1)
+
+
+def bce_grad(seed, p, t):
+    q, inside = _clipped(p)
+    return seed[..., None] * inside * (q - t) / (q * (1 - q)) / p.shape[-1]
+
+
+def bce_logits(x, t):
+    return (softplus(x) - t * x).mean(axis=-1), sigmoid(x)
+
+
+def bce_logits_grad(seed, p, t):
+    return seed[..., None] * (p - t) / p.shape[-1]
+
+
+def cce(p, t):
+    q, _ = _clipped(p / p.sum(axis=-1, keepdims=True))
+    return -(t * _xp(p).log(q)).sum(axis=-1)
+
+
+def cce_grad(seed, p, t):
+    total = p.sum(axis=-1, keepdims=True)
+    share = p / total
+    q, inside = _clipped(share)
+    dq = -(inside * t / q)
+    return seed[..., None] * (dq - (dq * share).sum(axis=-1, keepdims=True)) / total
+
+
+def cce_logits(x, t):
+    return -(t * log_softmax(x)).sum(axis=-1), softmax(x)
+
+
+def cce_logits_grad(seed, p, t):
+    return seed[..., None] * (p * t.sum(axis=-1, keepdims=True) - t)
+
+
+def _one_hot(t, p):
+    return (t[..., None] == _xp(p).arange(p.shape[-1])).astype(p.dtype)
+
+
+def scce(p, t):
+    return cce(p, _one_hot(t, p))
+
+
+def scce_grad(seed, p, t):
+    return cce_grad(seed, p, _one_hot(t, p))
+
+
+def scce_logits(x, t):
+    return cce_logits(x, _one_hot(t, x))
+
+
+def scce_logits_grad(seed, p, t):
+    return cce_logits_grad(seed, p, _one_hot(t, p))
+
+
+def loss_seed(weight, loss_weight, shape):
+    xp = _xp(weight)
+    rows = math.prod(shape[1:])
+    seed = loss_weight * weight / (shape[0] * rows)
+    return xp.broadcast_to(seed.reshape(-1, *[1] * (len(shape) - 1)), shape)
+
+
+# ---- metrics: one value per row ----
+
+
+def binary_accuracy(p, t, threshold):
+    return ((p > threshold) == t).mean(axis=-1)
+
+
+def categorical_accuracy(p, t):
+    return (p.argmax(axis=-1) == t.argmax(axis=-1)).astype(p.dtype)
+
+
+def sparse_categorical_accuracy(p, t):
+    return (p.argmax(axis=-1) == t).astype(p.dtype)
+
+
+# ---- parameters: penalties, clipping, updates ----
+
+
+def penalty(w, l1, l2):
+    return l1 * _xp(w).abs(w).sum() + l2 * (w * w).sum()
+
+
+def penalty_grad(g, w, l1, l2):
+    return g + l1 * _xp(w).sign(w) + 2 * l2 * w
+
+
+def clip_value(g, clip):
+    return _xp(g).clip(g, -clip, clip)
+
+
+def sum_squares(g):
+    return (g * g).sum()
+
+
+def clip_norm(g, s, clip):
+    return g * clip / max(s**0.5, clip)
+
+
+def sgd(w, g, slots, lr, iteration, momentum, nesterov, weight_decay):
+    """Return (new w, new slots); so do the other optimizers. Slot: velocity, where there is momentum."""
+    w = w - lr * weight_decay * w
+    if momentum == 0:
+        return w - lr * g, []
+    v = momentum * slots[0] - lr * g
+    return (w + momentum * v - lr * g if nesterov else w + v), [v]
+
+
+def rmsprop(w, g, slots, lr, iteration, rho, momentum, epsilon, centered, weight_decay):
+    """Slots: mean square, velocity, mean gradient."""
+    w = w - lr * weight_decay * w
+    v = rho * slots[0] + (1 - rho) * g * g
+    m = slots[1] if len(slots) > 1 else 0 * w
+    a = slots[2] if len(slots) > 2 else 0 * w
+    spread = v
+    if centered:
+        a = rho * a + (1 - rho) * g
+        spread = v - a * a
+    increment = lr * g / _xp(w).sqrt(spread + epsilon)
+    m = momentum * m + increment
+    return w - m, [v, m, a][: len(slots)]
+
+
+def adam(w, g, slots, lr, iteration, beta_1, beta_2, epsilon, amsgrad, weight_decay):
+    """Slots: m, v, largest v."""
+    w = w - lr * weight_decay * w
+    m = slots[0] + (g - slots[0]) * (1 - beta_1)
+    v = slots[1] + (g * g - slots[1]) * (1 - beta_2)
+    rate = lr * math.sqrt(1 - beta_2**iteration) / (1 - beta_1**iteration)
+    if not amsgrad:
+        return w - m * rate / (_xp(w).sqrt(v) + epsilon), [m, v]
+    largest = _xp(w).maximum(slots[2], v)
+    return w - m * rate / (_xp(w).sqrt(largest) + epsilon), [m, v, largest]
+
+
+def slot_count(op, attrs):
+    """How many moments an optimizer op keeps with these attributes."""
+    if op == "sgd":
+        return int(attrs["momentum"] != 0)
+    if op == "rmsprop":
+        return 3 if attrs["centered"] else 2 if attrs["momentum"] else 1
+    return 3 if attrs["amsgrad"] else 2
+
+
+# ---- running a Program ----
+
+
+def run(
+    program,
+    values,
+    mode="train",
+    *,
+    training=None,
+    lr=0.01,
+    iteration=1,
+    slots=None,
+    seed=0,
+    epoch=0,
+    samples=None,
+    dtype=np.float64,
+):
+    """Run a Program on one batch.
+
+    Parameters
+    ----------
+    program : Program
+    values : dict of int to array
+        Inputs, targets and parameters by tensor id, and weights (all ones where they are missing).
+    mode : {"predict", "evaluate", "train", "gradients"}
+        Which roots to run for; "train" also runs the updates.
+    training : bool, optional
+        Whether dropout is active; by default in mode "train" only.
+    lr : float
+    iteration : int
+        Number of this update, from 1.
+    slots : dict of int to list of array, optional
+        Moments by parameter; changed in place, begun with zeros.
+    seed, epoch : int
+        With `samples`, the key of dropout.
+    samples : sequence of int, optional
+        Global indices of the batch's samples; 0, 1, ... by default.
+    dtype : dtype, default float64
+        Type to compute in.
+
+    Returns
+    -------
+    dict of int to array
+        Every tensor that was given or computed; in mode "train" with the parameters after the update.
+    """
+    training = mode == "train" if training is None else training
+    known = {
+        i: np.asarray(v, np.int64 if program.tensors[i].type == "int32" else dtype) for i, v in values.items()
+    }
+    count = next((len(v) for i, v in known.items() if program.tensors[i].batched), 1)
+    for t in program.of_kind("weight"):
+        known.setdefault(t.id, np.ones(count, dtype))
+    kinds = {
+        "predict": ("output",),
+        "evaluate": ("output", "loss", "metric", "penalty"),
+        "gradients": ("loss", "grad"),
+        "train": ("output", "loss", "metric", "penalty", "grad"),
+    }[mode]
+    wanted = [r.tensor for r in program.roots if r.kind in kinds]
+    updates = [n for n in program.nodes if _core.OPS[n.op].rule == "UPDATE"] if mode == "train" else []
+    wanted += [i for n in updates for i in n.inputs]
+    for index in program.needed(wanted):
+        node = program.nodes[index]
+        attrs = program.attrs(node)
+        for i in node.inputs:
+            if i not in known:
+                t = program.tensors[i]
+                raise ArgumentError(
+                    f"run needs a value for the {t.kind} {t.name!r}, tensor {i} of shape {t.shape}."
+                )
+        ins = [known[i] for i in node.inputs]
+        if node.op == "dropout":
+            made = dropout(*ins, **attrs, seed=seed, epoch=epoch, samples=samples) if training else ins[0]
+        elif node.op in ("reshape", "slice", "loss_seed"):
+            shape = tuple(count if d is None else d for d in program.tensors[node.outputs[0]].shape)
+            made = globals()[node.op](*ins, **attrs, shape=shape)
+        else:
+            made = globals()[node.op](*ins, **attrs)
+        known.update(zip(node.outputs, made if isinstance(made, tuple) else (made,)))
+    for node in updates:
+        attrs, (w, g) = program.attrs(node), node.inputs
+        moments = [] if slots is None else slots.get(w, [])
+        moments = moments or [np.zeros_like(known[w]) for _ in range(slot_count(node.op, attrs))]
+        known[w], moments = globals()[node.op](known[w], known[g], moments, lr, iteration, **attrs)
+        if slots is not None:
+            slots[w] = moments
+    return known
+
+
+def total_loss(program, known):
+    """Return the loss of the batch that `run` computed: weighted losses and penalties together, a float."""
+    total = sum(float(known[r.tensor]) for r in program.roots_of("penalty"))
+    for r in program.roots_of("loss"):
+        rows = known[r.tensor]
+        weight = known[r.other] if r.other >= 0 else np.ones(len(rows))
+        total += r.factor * float((weight * rows.reshape(len(rows), -1).mean(axis=1)).sum()) / len(rows)
+    return total

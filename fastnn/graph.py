@@ -1,0 +1,897 @@
+"""Symbolic tensors, the Program they become, and the way from one to the other.
+
+A user calls layers on symbolic `Tensor` objects; each call is kept. `trace` walks these calls from a model's
+outputs back to its inputs and has every layer emit nodes into a `Program`: a flat, verified list of tensors
+and nodes whose batch size stays open. Its text is all that the C library needs to run it. The ops a node may
+use stand in one table, `_core.OPS`.
+"""
+
+import math
+import re
+from functools import cache
+from typing import NamedTuple
+
+from . import _core
+from .arguments import FLOAT_DTYPES, check_float_dtype
+from .errors import ArgumentTypeError, GraphError, ProgramError
+
+# Limits of csrc/fastnn.h and csrc/internal.h.
+MAX_RANK = 8
+MAX_INPUTS = 16
+MAX_TENSORS = MAX_NODES = 65535
+MAX_NAME = 512
+MAX_ELEMENTS = 1 << 40
+
+KINDS = ("input", "target", "weight", "param", "temp")
+TYPES = (*FLOAT_DTYPES, "int32")
+ROOTS = ("output", "loss", "metric", "penalty", "grad")
+
+
+# ---- Program ----
+
+
+class ProgramTensor(NamedTuple):
+    """One tensor of a Program: `shape` starts with None where it is batched, and is () for a scalar."""
+
+    id: int
+    kind: str
+    type: str
+    shape: tuple
+    name: str = ""
+
+    @property
+    def batched(self):
+        return bool(self.shape) and self.shape[0] is None
+
+
+class Node(NamedTuple):
+    """One op with the ids it reads and writes; `attrs` are floats in the order of the op's row."""
+
+    op: str
+    inputs: tuple
+    outputs: tuple
+    attrs: tuple = ()
+
+
+class Root(NamedTuple):
+    """What a session may be asked for.
+
+    `other` is the weight tensor of a loss or metric (-1: none), or the tensor that a gradient belongs to;
+    `factor` the weight of a loss in the total.
+    """
+
+    kind: str
+    tensor: int
+    other: int = -1
+    factor: float = 1.0
+    name: str = ""
+
+
+class Program:
+    """A list of tensors and nodes that runs front to back, and the roots that it is run for.
+
+    Parameters
+    ----------
+    dtype : {"float32", "float64"}
+        Type of every tensor but int32 ones.
+
+    Attributes
+    ----------
+    tensors : list of ProgramTensor
+        `tensors[i].id == i`.
+    nodes : list of Node
+    roots : list of Root
+    """
+
+    def __init__(self, dtype="float32"):
+        self.dtype = check_float_dtype("Program", dtype)
+        self.tensors, self.nodes, self.roots = [], [], []
+
+    def __eq__(self, other):
+        if not isinstance(other, Program):
+            return NotImplemented
+        return (self.dtype, self.tensors, self.nodes, self.roots) == (
+            other.dtype,
+            other.tensors,
+            other.nodes,
+            other.roots,
+        )
+
+    __hash__ = None
+
+    def copy(self):
+        """A Program that can grow without changing this one."""
+        twin = Program(self.dtype)
+        twin.tensors, twin.nodes, twin.roots = list(self.tensors), list(self.nodes), list(self.roots)
+        return twin
+
+    # -- building --
+
+    def add_tensor(self, kind, shape, type=None, name=""):
+        """Append a tensor and return its id. `type` defaults to the Program's dtype."""
+        tensor = ProgramTensor(len(self.tensors), kind, type or self.dtype, tuple(shape), str(name))
+        _check_tensor(self, tensor)
+        self.tensors.append(tensor)
+        return tensor.id
+
+    def add_node(self, op, inputs, attrs=None, shape=None, name=""):
+        """Append a node and the tensors it writes; shapes follow from the op's rule.
+
+        Parameters
+        ----------
+        op : str
+            A name of the op table.
+        inputs : sequence of int
+            Tensor ids.
+        attrs : dict, optional
+            One number for each attribute name of the op.
+        shape : tuple, optional
+            Shape of the output, for ops whose inputs do not tell it: slice, reshape, loss_seed.
+        name : str, optional
+            Name of the first output, for reading.
+
+        Returns
+        -------
+        int or tuple of int
+            The id of the output; a tuple for two; None for updates.
+
+        Raises
+        ------
+        ProgramError
+            Unknown op or attribute, or shapes that do not fit.
+        """
+        info = _op(op)
+        attrs = attrs or {}
+        if set(attrs) != set(info.attrs):
+            raise ProgramError(f"{op} takes the attributes {list(info.attrs)}, got {sorted(attrs)}.")
+        values = tuple(float(attrs[a]) for a in info.attrs)
+        read = [self._readable(op, i) for i in inputs]
+        shapes = _output_shapes(info, read, values, None if shape is None else tuple(shape))
+        outputs = tuple(self.add_tensor("temp", s, name=name if i == 0 else "") for i, s in enumerate(shapes))
+        self.nodes.append(Node(op, tuple(int(i) for i in inputs), outputs, values))
+        return outputs[0] if len(outputs) == 1 else outputs or None
+
+    def add_root(self, kind, tensor, other=-1, factor=1.0, name=""):
+        """Append a root; see `Root`."""
+        root = Root(kind, int(tensor), int(other), float(factor), str(name))
+        _check_root(self, root)
+        self.roots.append(root)
+
+    def _readable(self, op, i):
+        if not 0 <= i < len(self.tensors):
+            raise ProgramError(f"{op} reads tensor {i}, but there are {len(self.tensors)} tensors.")
+        return self.tensors[i]
+
+    # -- looking --
+
+    def of_kind(self, kind):
+        """The tensors of one kind, in order."""
+        return [t for t in self.tensors if t.kind == kind]
+
+    def roots_of(self, kind):
+        """The roots of one kind, in order."""
+        return [r for r in self.roots if r.kind == kind]
+
+    def attrs(self, node):
+        """The attributes of a node as {name: value}."""
+        return dict(zip(_core.OPS[node.op].attrs, node.attrs))
+
+    def needed(self, roots):
+        """Indices of the nodes that the tensors `roots` depend on, ascending; never updates."""
+        wanted, found = set(roots), []
+        for i in range(len(self.nodes) - 1, -1, -1):
+            node = self.nodes[i]
+            if wanted.intersection(node.outputs):
+                wanted.update(node.inputs)
+                found.append(i)
+        return found[::-1]
+
+    # -- checking --
+
+    def verify(self):
+        """Check everything that the C library checks: ids, kinds, order, shapes, roots.
+
+        Raises
+        ------
+        ProgramError
+            What is wrong and where.
+        """
+        if len(self.tensors) > MAX_TENSORS or len(self.nodes) > MAX_NODES:
+            raise ProgramError(
+                f"{len(self.tensors)} tensors and {len(self.nodes)} nodes; "
+                f"at most {MAX_TENSORS} and {MAX_NODES} are possible."
+            )
+        for i, tensor in enumerate(self.tensors):
+            if tensor.id != i:
+                raise ProgramError(f"Tensor {i} carries the id {tensor.id}.")
+            _check_tensor(self, tensor)
+        written, updated, updating = set(), set(), False
+        for i, node in enumerate(self.nodes):
+            where = f"Node {i} ({node.op})"
+            info = _op(node.op)
+            if len(node.attrs) != len(info.attrs) or not all(math.isfinite(a) for a in node.attrs):
+                raise ProgramError(f"{where} needs {len(info.attrs)} finite attributes, got {node.attrs}.")
+            read = [self._readable(where, t) for t in node.inputs]
+            for t in read:
+                if t.kind == "temp" and t.id not in written:
+                    raise ProgramError(f"{where} reads tensor {t.id} before it is written.")
+            if len(node.outputs) != info.outputs:
+                raise ProgramError(f"{where} has {info.outputs} outputs, got {len(node.outputs)}.")
+            own = [self._readable(where, t) for t in node.outputs]
+            given = own[0].shape if own and info.rule in _GIVEN else None
+            if [t.shape for t in own] != _output_shapes(info, read, node.attrs, given):
+                raise ProgramError(
+                    f"{where}: the outputs' shapes {[t.shape for t in own]} do not follow from its inputs."
+                )
+            for t in own:
+                if t.kind != "temp" or t.type != self.dtype or t.id in written:
+                    raise ProgramError(
+                        f"{where} cannot write tensor {t.id}: a temp has exactly one node that writes it."
+                    )
+                written.add(t.id)
+            if info.rule == "UPDATE":
+                updating = True
+                if node.inputs[0] in updated:
+                    raise ProgramError(f"{where} updates tensor {node.inputs[0]} a second time.")
+                updated.add(node.inputs[0])
+            elif updating:
+                raise ProgramError(f"{where} stands after an update; updates come last.")
+        for t in self.tensors:
+            if t.kind == "temp" and t.id not in written:
+                raise ProgramError(f"Tensor {t.id} is a temp that no node writes.")
+        for root in self.roots:
+            _check_root(self, root)
+
+    # -- text --
+
+    def text(self):
+        """The Program in the text form that `parse` and the C library read."""
+        lines = ["fastnn-program 1", f"dtype {self.dtype}"]
+        for t in self.tensors:
+            lines.append(_join("tensor", t.id, t.kind, t.type, _shape_text(t.shape), t.name))
+        for n in self.nodes:
+            lines.append(
+                _join(
+                    "node",
+                    n.op,
+                    _list_text(n.inputs),
+                    _list_text(n.outputs),
+                    _list_text(map(float.hex, n.attrs)),
+                )
+            )
+        for r in self.roots:
+            if r.kind in ("loss", "metric"):
+                lines.append(_join("root", r.kind, r.tensor, r.other, r.factor.hex(), r.name))
+            elif r.kind == "output":
+                lines.append(_join("root", r.kind, r.tensor, r.name))
+            elif r.kind == "grad":
+                lines.append(_join("root", r.kind, r.tensor, r.other))
+            else:
+                lines.append(_join("root", r.kind, r.tensor))
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def parse(cls, text):
+        """Read a Program from its text and verify it.
+
+        Raises
+        ------
+        ProgramError
+            With the line that is wrong.
+        """
+        if not text.endswith("\n"):
+            raise ProgramError("A Program's last line ends with a newline.")
+        lines = text.split("\n")[:-1]
+        if len(lines) < 2 or lines[0] != "fastnn-program 1":
+            raise ProgramError(f"A Program starts with the line 'fastnn-program 1', got {lines[0][:40]!r}.")
+        dtype = re.fullmatch(r"dtype (float32|float64)", lines[1])
+        if not dtype:
+            raise ProgramError(f"Line 2 gives the dtype, float32 or float64, got {lines[1][:40]!r}.")
+        program = cls(dtype[1])
+        for number, line in enumerate(lines[2:], start=3):
+            for pattern, read, into in _line_forms():
+                match = pattern.fullmatch(line)
+                if match:
+                    break
+            else:
+                raise ProgramError(f"Line {number} of the Program does not parse: {line[:80]!r}.")
+            try:
+                getattr(program, into).append(read(match))
+            except OverflowError:
+                raise ProgramError(f"Line {number} of the Program has a number that is too large.") from None
+        program.verify()
+        return program
+
+    def __repr__(self):
+        counts = f"{len(self.tensors)} tensors, {len(self.nodes)} nodes, {len(self.roots)} roots"
+        return f"<Program {self.dtype}: {counts}>"
+
+    def __str__(self):
+        lines = [repr(self)]
+        for t in self.tensors:
+            if t.kind != "temp":
+                lines.append(
+                    f"  %{t.id:<4} {t.kind:<7} {_readable_shape(t.shape):<16} {t.type:<8} {t.name}".rstrip()
+                )
+        for n in self.nodes:
+            attrs = "".join(f" {k}={v:g}" for k, v in self.attrs(n).items())
+            left = ", ".join(f"%{o}" for o in n.outputs)
+            right = f"{n.op} {', '.join(f'%{i}' for i in n.inputs)}{attrs}"
+            made = self.tensors[n.outputs[0]] if n.outputs else None
+            note = f"{_readable_shape(made.shape)}  {made.name}" if made else self.tensors[n.inputs[0]].name
+            lines.append(f"  {left + ' = ' if left else '':<12}{right:<44}  {note}".rstrip())
+        for r in self.roots:
+            other = (
+                f" of %{r.other}" if r.kind == "grad" else f" weighted by %{r.other}" if r.other >= 0 else ""
+            )
+            lines.append(f"  root {r.kind:<8} %{r.tensor}{other}  {r.name}".rstrip())
+        return "\n".join(lines)
+
+
+@cache
+def _line_forms():
+    """(pattern, reader, list it goes to) of each kind of line; made when a text is first read."""
+    whole = r"(?:0|[1-9]\d{0,12})"
+    ids = rf"-|{whole}(?:,{whole})*"
+    real = r"-?0x[01](?:\.[0-9a-f]{1,13})?p[+-]\d{1,4}"
+    kinds, types = "|".join(KINDS), "|".join(TYPES)
+    forms = (
+        (
+            rf"tensor ({whole}) ({kinds}) ({types}) (-|(?:B|{whole})(?:,{whole})*)(?: (.*))?",
+            _read_tensor,
+            "tensors",
+        ),
+        (rf"node (\w+) ({ids}) ({ids}) (-|{real}(?:,{real})*)", _read_node, "nodes"),
+        (rf"root (loss|metric) ({whole}) (-1|{whole}) ({real})(?: (.*))?", _read_weighted_root, "roots"),
+        (
+            rf"root (?:(output) ({whole})(?: (.*))?|(penalty) ({whole})|(grad) ({whole}) ({whole}))",
+            _read_root,
+            "roots",
+        ),
+    )
+    return tuple((re.compile(p, re.ASCII | re.DOTALL), read, into) for p, read, into in forms)
+
+
+def _join(*words):
+    return " ".join(str(w) for w in words if w != "")
+
+
+def _shape_text(shape):
+    return ",".join("B" if d is None else str(d) for d in shape) or "-"
+
+
+def _list_text(items):
+    return ",".join(map(str, items)) or "-"
+
+
+def _readable_shape(shape):
+    return f"({', '.join('B' if d is None else str(d) for d in shape)})"
+
+
+def _ids(text):
+    return () if text == "-" else tuple(map(int, text.split(",")))
+
+
+def _read_tensor(m):
+    shape = () if m[4] == "-" else tuple(None if d == "B" else int(d) for d in m[4].split(","))
+    return ProgramTensor(int(m[1]), m[2], m[3], shape, m[5] or "")
+
+
+def _read_node(m):
+    attrs = () if m[4] == "-" else tuple(map(float.fromhex, m[4].split(",")))
+    return Node(m[1], _ids(m[2]), _ids(m[3]), attrs)
+
+
+def _read_weighted_root(m):
+    return Root(m[1], int(m[2]), int(m[3]), float.fromhex(m[4]), m[5] or "")
+
+
+def _read_root(m):
+    if m[1]:
+        return Root("output", int(m[2]), name=m[3] or "")
+    return Root("penalty", int(m[5])) if m[4] else Root("grad", int(m[7]), int(m[8]))
+
+
+def _op(name):
+    info = _core.OPS.get(name)
+    if info is None:
+        raise ProgramError(f"There is no op {name!r}.")
+    return info
+
+
+def _check_tensor(program, t):
+    where = f"Tensor {t.id} ({t.kind} {t.name!r})"
+    if t.kind not in KINDS or t.type not in (program.dtype, "int32"):
+        raise ProgramError(f"{where}: a {t.type} {t.kind} cannot stand in a Program of {program.dtype}.")
+    if "\n" in t.name or len(t.name.encode("utf-8", "surrogatepass")) > MAX_NAME:
+        raise ProgramError(f"{where}: a name is one line of at most {MAX_NAME} bytes.")
+    fixed = t.shape[1:] if t.batched else t.shape
+    if (
+        len(t.shape) > MAX_RANK
+        or any(not isinstance(d, int) or d < 1 for d in fixed)
+        or math.prod(fixed) > MAX_ELEMENTS
+    ):
+        raise ProgramError(
+            f"{where}: {t.shape} is no shape of at most {MAX_RANK} dimensions and 2**40 elements."
+        )
+    if t.kind in ("input", "target", "weight") and not t.batched:
+        raise ProgramError(f"{where} needs a batch dimension, got {t.shape}.")
+    if t.kind == "param" and t.batched:
+        raise ProgramError(f"{where} has no batch dimension, got {t.shape}.")
+    if t.kind == "weight" and len(t.shape) != 1:
+        raise ProgramError(f"{where} has one number a sample, got {t.shape}.")
+    if t.type == "int32" and t.kind not in ("input", "target"):
+        raise ProgramError(f"{where}: only inputs and targets are int32.")
+
+
+def _check_root(program, r):
+    if (
+        r.kind not in ROOTS
+        or not 0 <= r.tensor < len(program.tensors)
+        or not -1 <= r.other < len(program.tensors)
+    ):
+        raise ProgramError(f"{r} names no tensor of the Program.")
+    t = program.tensors[r.tensor]
+    other = program.tensors[r.other] if r.other >= 0 else None
+    if "\n" in r.name or not math.isfinite(r.factor) or t.type == "int32":
+        good = False
+    elif r.kind == "output":
+        good = t.batched
+    elif r.kind in ("loss", "metric"):
+        good = t.batched and (other is None or other.kind == "weight")
+    elif r.kind == "penalty":
+        good = t.kind == "temp" and t.shape == ()
+    else:
+        good = (
+            other is not None
+            and other.kind in ("param", "input")
+            and t.kind == "temp"
+            and t.shape == other.shape
+        )
+    if not good:
+        raise ProgramError(f"{r}: tensor {r.tensor} of shape {t.shape} cannot be this root.")
+
+
+# ---- shape rules: (inputs, attrs, given output shape) -> output shapes, None where they do not fit ----
+
+
+def _rule_same(info, ins, attrs, given):
+    shape, op = ins[0].shape, info.name
+    if any(t.shape != shape for t in ins):
+        return None
+    if "softmax" in op and (not ins[0].batched or len(shape) < 2):
+        return None
+    if op == "dropout" and not (ins[0].batched and 0 <= attrs[0] < 1 and attrs[1] in range(65536)):
+        return None
+    if op in ("penalty_grad", "clip_value") and ins[0].batched:
+        return None
+    return [shape]
+
+
+def _rule_matmul(info, ins, attrs, given):
+    x, w = ins[0].shape, ins[1].shape
+    contracted, kept = (1, 0) if info.rule == "MATMUL_NT" else (0, 1)
+    fits = ins[0].batched and len(x) >= 2 and not ins[1].batched and len(w) == 2 and x[-1] == w[contracted]
+    return [(*x[:-1], w[kept])] if fits else None
+
+
+def _rule_matmul_tn(info, ins, attrs, given):
+    x, dy = ins[0].shape, ins[1].shape
+    fits = ins[0].batched and len(x) >= 2 and x[:-1] == dy[:-1]
+    return [(x[-1], dy[-1])] if fits else None
+
+
+def _rule_bias(info, ins, attrs, given):
+    x, b = ins[0].shape, ins[1].shape
+    return [x] if ins[0].batched and len(x) >= 2 and b == (x[-1],) else None
+
+
+def _rule_sum_rows(info, ins, attrs, given):
+    x = ins[0].shape
+    return [(x[-1],)] if ins[0].batched and len(x) >= 2 else None
+
+
+def _rule_concat(info, ins, attrs, given):
+    shapes, axis = [t.shape for t in ins], int(attrs[0])
+    first = shapes[0]
+    if axis != attrs[0] or not 1 <= axis < len(first) or not ins[0].batched:
+        return None
+    if any(
+        len(s) != len(first) or s[:axis] + s[axis + 1 :] != first[:axis] + first[axis + 1 :] for s in shapes
+    ):
+        return None
+    return [(*first[:axis], sum(s[axis] for s in shapes), *first[axis + 1 :])]
+
+
+def _rule_slice(info, ins, attrs, given):
+    x, axis, start = ins[0].shape, int(attrs[0]), int(attrs[1])
+    if (
+        (axis, start) != attrs
+        or start < 0
+        or not ins[0].batched
+        or not 1 <= axis < len(x)
+        or len(given or ()) != len(x)
+    ):
+        return None
+    fits = x[:axis] == given[:axis] and x[axis + 1 :] == given[axis + 1 :] and start + given[axis] <= x[axis]
+    return [given] if fits else None
+
+
+def _rule_reshape(info, ins, attrs, given):
+    x = ins[0].shape
+    fits = ins[0].batched and given and given[0] is None and math.prod(x[1:]) == math.prod(given[1:])
+    return [given] if fits else None
+
+
+def _rule_loss(info, ins, attrs, given):
+    p, t = ins[0].shape, ins[1].shape
+    fits = ins[0].batched and len(p) >= 2 and t == (p[:-1] if info.rule == "LOSS_IDX" else p)
+    return [p[:-1], p][: info.outputs] if fits else None
+
+
+def _rule_loss_grad(info, ins, attrs, given):
+    seed, p, t = (i.shape for i in ins)
+    fits = (
+        ins[1].batched
+        and len(p) >= 2
+        and seed == p[:-1]
+        and t == (p[:-1] if info.rule == "LOSS_IDX_GRAD" else p)
+    )
+    return [p] if fits else None
+
+
+def _rule_seed(info, ins, attrs, given):
+    return [given] if ins[0].shape == (None,) and given and given[0] is None else None
+
+
+def _rule_scalar(info, ins, attrs, given):
+    return None if ins[0].batched else [()]
+
+
+def _rule_clip(info, ins, attrs, given):
+    return None if ins[0].batched or ins[1].shape != () else [ins[0].shape]
+
+
+def _rule_update(info, ins, attrs, given):
+    return [] if ins[0].kind == "param" and ins[0].shape == ins[1].shape and ins[0].id != ins[1].id else None
+
+
+_RULES = {
+    "SAME": _rule_same, "MATMUL": _rule_matmul, "MATMUL_NT": _rule_matmul, "MATMUL_TN": _rule_matmul_tn,
+    "BIAS": _rule_bias, "SUM_ROWS": _rule_sum_rows, "CONCAT": _rule_concat, "SLICE": _rule_slice,
+    "RESHAPE": _rule_reshape, "LOSS": _rule_loss, "LOSS_IDX": _rule_loss, "LOSS_GRAD": _rule_loss_grad,
+    "LOSS_IDX_GRAD": _rule_loss_grad, "SEED": _rule_seed, "SCALAR": _rule_scalar, "CLIP": _rule_clip,
+    "UPDATE": _rule_update,
+}  # fmt: skip
+_GIVEN = ("SLICE", "RESHAPE", "SEED")
+
+
+def _output_shapes(info, ins, attrs, given):
+    count = len(ins)
+    if not (1 <= count <= MAX_INPUTS if info.inputs < 0 else count == info.inputs):
+        needed = info.inputs if info.inputs >= 0 else f"1 to {MAX_INPUTS}"
+        raise ProgramError(f"{info.name} takes {needed} inputs, got {count}.")
+    index = ins[-1] if info.rule in ("LOSS_IDX", "LOSS_IDX_GRAD") else None
+    for t in ins:
+        if (t.type == "int32") != (t is index):
+            raise ProgramError(f"{info.name} cannot read tensor {t.id} of type {t.type}.")
+    shapes = _RULES[info.rule](info, ins, attrs, given)
+    if shapes is None:
+        raise ProgramError(
+            f"{info.name} does not fit the shapes {', '.join(_readable_shape(t.shape) for t in ins)}"
+            + (f" and the attributes {attrs}." if attrs else ".")
+        )
+    return shapes
+
+
+# ---- emitting ----
+
+
+class Value:
+    """A tensor of the Program that is being built: what a layer's `call` receives and returns."""
+
+    __slots__ = ("builder", "id")
+
+    def __init__(self, builder, id):
+        self.builder, self.id = builder, id
+
+    @property
+    def shape(self):
+        """tuple: None for the batch, then the sizes."""
+        return self.builder.program.tensors[self.id].shape
+
+    @property
+    def dtype(self):
+        return self.builder.program.tensors[self.id].type
+
+    @property
+    def ndim(self):
+        return len(self.shape)
+
+    def __repr__(self):
+        return f"<Value %{self.id} {_readable_shape(self.shape)} {self.dtype}>"
+
+
+class Builder:
+    """Builds a Program while layers emit into it: knows which tensor stands for which parameter.
+
+    Attributes
+    ----------
+    program : Program
+    params : dict of Parameter to int
+        Tensor ids, in the order in which the parameters were first asked for.
+    scope : str
+        Name given to the tensors that are emitted now.
+    """
+
+    def __init__(self, dtype="float32"):
+        self.program, self.params, self.scope = Program(dtype), {}, ""
+        self._random_nodes = 0
+
+    def input(self, shape, type=None, name=""):
+        return Value(self, self.program.add_tensor("input", shape, type, name))
+
+    def param(self, parameter):
+        """The tensor of a parameter; made at its first use, shared by all later ones."""
+        if parameter not in self.params:
+            self.params[parameter] = self.program.add_tensor("param", parameter.shape, name=parameter.name)
+        return Value(self, self.params[parameter])
+
+    def random_key(self):
+        """A number that sets a random node apart from the others of the Program (less than 2**15)."""
+        if self._random_nodes == 1 << 15:
+            raise GraphError("A model has at most 32768 random layers.")
+        self._random_nodes += 1
+        return self._random_nodes - 1
+
+    def emit(self, op, *inputs, shape=None, **attrs):
+        ids = [(i if isinstance(i, Value) else self.param(i)).id for i in inputs]
+        out = self.program.add_node(op, ids, attrs, shape, self.scope)
+        return tuple(Value(self, o) for o in out) if isinstance(out, tuple) else Value(self, out)
+
+
+def emit(op, *inputs, shape=None, **attrs):
+    """Append a node to the Program that the first `Value` among the inputs belongs to.
+
+    Parameters
+    ----------
+    op : str
+        A name of the op table.
+    *inputs : Value or Parameter
+    shape : tuple, optional
+        For ops whose inputs do not tell the output's shape.
+    **attrs : float
+
+    Returns
+    -------
+    Value or tuple of Value
+    """
+    for i in inputs:
+        if isinstance(i, Value):
+            return i.builder.emit(op, *inputs, shape=shape, **attrs)
+    raise ArgumentTypeError(
+        f"{op} needs a tensor of the model, got {', '.join(type(i).__name__ for i in inputs)}."
+    )
+
+
+# ---- symbolic tensors ----
+
+
+class Tensor:
+    """A symbolic tensor: it has a shape and a type but no values. Layers are called on it.
+
+    Attributes
+    ----------
+    shape : tuple
+        None for the batch, then the sizes: (None, 64).
+    dtype : str
+    name : str
+    call : LayerCall
+        The call that made it; `index` says which of its outputs it is.
+    """
+
+    __slots__ = ("shape", "dtype", "name", "call", "index")
+
+    def __init__(self, shape, dtype, name, call=None, index=0):
+        self.shape, self.dtype, self.name, self.call, self.index = tuple(shape), dtype, name, call, index
+
+    @property
+    def ndim(self):
+        return len(self.shape)
+
+    def __repr__(self):
+        return f"<Tensor {self.name} shape={self.shape} dtype={self.dtype}>"
+
+    def _no_values(self, *args, **kwargs):
+        raise ArgumentTypeError(
+            f"{self!r} is symbolic and has no values: call layers on it, make a Model, and give the arrays "
+            "to the Model."
+        )
+
+    __array__ = __bool__ = __float__ = __int__ = __len__ = __iter__ = _no_values
+
+
+class LayerCall:
+    """One call of a layer; `listed` says whether the layer was given a list."""
+
+    __slots__ = ("layer", "inputs", "listed", "outputs")
+
+    def __init__(self, layer, inputs, listed, outputs):
+        self.layer, self.inputs, self.listed, self.outputs = layer, inputs, listed, outputs
+
+
+def calls_between(inputs, outputs):
+    """The layer calls that lead from `inputs` to `outputs`, each after those it depends on.
+
+    Parameters
+    ----------
+    inputs, outputs : sequence of Tensor
+        An input may be any symbolic tensor; the walk stops there.
+
+    Returns
+    -------
+    list of LayerCall
+
+    Raises
+    ------
+    GraphError
+        If an output needs an `Input` that is not given, or a given one leads to no output.
+    """
+    inputs, outputs = _symbolic("inputs", inputs), _symbolic("outputs", outputs)
+    if not outputs:
+        raise GraphError("A model needs at least one output.")
+    given = {id(t) for t in inputs}
+    if len(given) != len(inputs):
+        raise GraphError(f"The same tensor stands twice among the inputs {[t.name for t in inputs]}.")
+    order, done, used = [], set(), set()
+    for output in outputs:
+        stack = [(output, None, False)]
+        while stack:
+            tensor, reader, left = stack.pop()
+            if id(tensor) in given:
+                used.add(id(tensor))
+                continue
+            call = tensor.call
+            if left:
+                if id(call) not in done:
+                    done.add(id(call))
+                    order.append(call)
+            elif id(call) not in done:
+                if not call.inputs:
+                    needs = f"Layer {reader.layer.name!r} needs" if reader else "An output is"
+                    raise GraphError(
+                        f"{needs} the Input {tensor.name!r} of shape {tensor.shape}, which is not among the "
+                        f"model's inputs {[t.name for t in inputs]}; add it to them."
+                    )
+                stack.append((tensor, reader, True))
+                stack.extend((t, call, False) for t in reversed(call.inputs))
+    for t in inputs:
+        if id(t) not in used:
+            raise GraphError(
+                f"The input {t.name!r} leads to none of the outputs {[o.name for o in outputs]}; "
+                "leave it out."
+            )
+    return order
+
+
+def layers_between(inputs, outputs):
+    """The distinct layers of a graph, in the order of Keras 3.
+
+    By depth (the longest way to an output), deepest first; within a depth in the order in which a walk back
+    from the outputs meets them.
+    """
+    calls = calls_between(inputs, outputs)
+    given = {id(t) for t in inputs}
+    met = {}
+    stack = [t for t in reversed(list(outputs))]
+    seen = set()
+    while stack:
+        tensor = stack.pop()
+        if id(tensor.call) in seen:
+            continue
+        seen.add(id(tensor.call))
+        met.setdefault(tensor.call.layer, len(met))
+        if id(tensor) not in given:
+            stack.extend(reversed(tensor.call.inputs))
+    call_depth, depth = {}, {}
+    for call in reversed(calls):
+        d = max(call_depth.get(id(call), 0), depth.get(call.layer, 0))
+        call_depth[id(call)] = depth[call.layer] = d
+        for t in call.inputs:
+            if id(t) in given:
+                layer = t.call.layer
+                if not t.call.inputs:
+                    depth[layer] = max(depth.get(layer, 0), d + 1)
+            else:
+                call_depth[id(t.call)] = max(call_depth.get(id(t.call), 0), d + 1)
+    for t in inputs:
+        if not t.call.inputs:
+            depth.setdefault(t.call.layer, 0)
+    return sorted(depth, key=lambda layer: (-depth[layer], met[layer]))
+
+
+def replay(inputs, outputs, values):
+    """Run the layers between `inputs` and `outputs` on Values: how a model acts as a layer of another model.
+
+    Parameters
+    ----------
+    inputs, outputs : sequence of Tensor
+    values : sequence of Value
+        What stands for the inputs.
+
+    Returns
+    -------
+    list of Value
+        One for each output.
+    """
+    known = {id(t): v for t, v in zip(inputs, values, strict=True)}
+    builder = values[0].builder
+    outer = builder.scope
+    for call in calls_between(inputs, outputs):
+        builder.scope = call.layer.name
+        read = [known[id(t)] for t in call.inputs]
+        made = call.layer.call(read if call.listed else read[0])
+        for tensor, value in zip(
+            call.outputs, made if isinstance(made, (list, tuple)) else [made], strict=True
+        ):
+            known[id(tensor)] = value
+    builder.scope = outer
+    return [known[id(t)] for t in outputs]
+
+
+def trace(inputs, outputs, dtype="float32", output_names=None):
+    """Turn a graph of layers into a Program.
+
+    Parameters
+    ----------
+    inputs, outputs : sequence of Tensor
+    dtype : {"float32", "float64"}
+        Type of the Program and from now on of the parameters in it.
+    output_names : sequence of str, optional
+        Names of the output roots; by default those of the layers that make the outputs.
+
+    Returns
+    -------
+    program : Program
+        With one output root for each output, each a tensor of its own.
+    params : list of (int, Parameter)
+        Tensor id and parameter, in the order of the layers and, within a layer, of its weights.
+
+    Raises
+    ------
+    GraphError
+        If the layers are not connected as the inputs and outputs say.
+    """
+    inputs, outputs = _symbolic("inputs", inputs), _symbolic("outputs", outputs)
+    layers = layers_between(inputs, outputs)
+    builder = Builder(dtype)
+    values = [builder.input(t.shape, "int32" if t.dtype == "int32" else None, t.name) for t in inputs]
+    for layer in layers:
+        for parameter in layer.weights:
+            builder.param(parameter)
+    made = replay(inputs, outputs, values)
+    program = builder.program
+    names = output_names or [t.call.layer.name for t in outputs]
+    taken = {v.id for v in values}
+    for name, value in zip(names, made, strict=True):
+        if (
+            value.id in taken
+        ):  # an input, or the same tensor twice: copy it, so that every output has its own memory
+            builder.scope = name
+            value = builder.emit("reshape", value, shape=value.shape)
+        taken.add(value.id)
+        program.add_root("output", value.id, name=name)
+    for parameter in builder.params:
+        parameter.become(program.dtype)
+    return program, [(i, p) for p, i in builder.params.items()]
+
+
+def _symbolic(what, tensors):
+    tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    for t in tensors:
+        if not isinstance(t, Tensor):
+            raise GraphError(
+                f"The {what} of a model are symbolic tensors such as fastnn.Input makes, "
+                f"got {type(t).__name__}."
+            )
+    return tensors

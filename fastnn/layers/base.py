@@ -1,0 +1,382 @@
+"""Layer and Parameter: what every layer is made of."""
+
+import math
+
+import numpy as np
+
+from .. import initializers, regularizers
+from ..arguments import check_float_dtype, check_shape
+from ..errors import ArgumentError, ArgumentTypeError, DtypeError, GraphError, ShapeError
+from ..graph import MAX_RANK, Builder, LayerCall, Tensor
+from ..registry import Registry, auto_name, snake_case
+
+
+class Parameter:
+    """An array that a layer owns and training changes.
+
+    Until a model runs, it holds its initial value, drawn when first asked for. Then the engine's store holds
+    it.
+
+    Attributes
+    ----------
+    name : str
+        Layer and role: "dense/kernel".
+    shape : tuple of int
+    dtype : str
+        "float32" or "float64": that of the model.
+    initializer, regularizer : Initializer, Regularizer or None
+    trainable : bool
+        Whether training updates it.
+    """
+
+    def __init__(self, name, shape, initializer, regularizer=None, trainable=True, dtype="float32"):
+        self.name, self.shape, self.dtype = name, tuple(shape), dtype
+        self.initializer, self.regularizer, self.trainable = initializer, regularizer, bool(trainable)
+        self._initial = None
+        self._assigned = False
+        self._storage = None
+
+    @property
+    def size(self):
+        """int: number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def value(self):
+        """ndarray: a read-only row-major copy."""
+        if self._storage is not None:
+            out = np.empty(self.shape, self.dtype)
+            self._storage.read(out)
+        else:
+            out = self._first_value().copy()
+        out.flags.writeable = False
+        return out
+
+    def assign(self, array):
+        """Overwrite the value.
+
+        Parameters
+        ----------
+        array : array_like
+            Of the parameter's shape; converted to its dtype.
+
+        Raises
+        ------
+        ShapeError
+            If the shape differs.
+        DtypeError
+            If the array does not hold numbers.
+        """
+        array = np.asarray(array)
+        if array.dtype.kind not in "fiub":
+            raise DtypeError(f"Parameter {self.name!r} takes real numbers, got an array of {array.dtype}.")
+        if array.shape != self.shape:
+            raise ShapeError(
+                f"Parameter {self.name!r} has shape {self.shape}, got an array of shape {array.shape}."
+            )
+        array = np.array(array, self.dtype, order="C")
+        if self._storage is not None:
+            self._storage.write(array)
+        else:
+            self._initial, self._assigned = array, True
+
+    def attach(self, storage):
+        """Hand the value over to an engine's store, which holds it from now on."""
+        if self._storage is None:
+            storage.write(self._first_value())
+            self._storage, self._initial = storage, None
+
+    def become(self, dtype):
+        """Take the dtype of the model that is being made of it.
+
+        Raises
+        ------
+        DtypeError
+            If a model of another dtype holds the parameter already.
+        """
+        if dtype == self.dtype:
+            return
+        if self._storage is not None:
+            raise DtypeError(
+                f"Parameter {self.name!r} belongs to a model of {self.dtype} and cannot be part of one of "
+                f"{dtype}; make that one with dtype={self.dtype!r}, or build new layers and copy the weights."
+            )
+        self.dtype = dtype
+        self._initial = self._initial.astype(dtype) if self._assigned else None
+
+    def _first_value(self):
+        if self._initial is None:
+            array = np.asarray(self.initializer(self.shape, self.dtype))
+            if array.shape != self.shape:
+                raise ShapeError(
+                    f"The initializer of {self.name!r} must give shape {self.shape}, gave {array.shape}."
+                )
+            self._initial = np.array(array, self.dtype, order="C")
+        return self._initial
+
+    def __repr__(self):
+        frozen = "" if self.trainable else ", not trainable"
+        return f"<Parameter {self.name!r} {self.shape} {self.dtype}{frozen}>"
+
+
+class Layer:
+    """A piece of a network: declares parameters once and emits nodes at every call.
+
+    Subclasses define `build(shape)` where they have parameters, and `call(x)`.
+
+    Parameters
+    ----------
+    name : str, optional
+        By default the class name in snake case, counted up: dense, dense_1, ...
+    trainable : bool, default True
+        Whether training updates the layer's parameters.
+    dtype : {"float32", "float64"}, optional
+        Type of the parameters before a model gives them its own.
+
+    Attributes
+    ----------
+    built : bool
+        Whether the parameters exist.
+    """
+
+    def __init__(self, name=None, trainable=True, dtype=None):
+        if name is not None and (not isinstance(name, str) or not name or "/" in name or "\n" in name):
+            raise ArgumentError(
+                f"{type(self).__name__}: name must be a non-empty string without '/', got {name!r}."
+            )
+        self.name = name or auto_name(snake_case(type(self).__name__))
+        self.dtype = None if dtype is None else check_float_dtype(self._label, dtype)
+        self.built = False
+        self._trainable = bool(trainable)
+        self._weights = []
+        self._declared = []
+        self._calls = []
+
+    @property
+    def _label(self):
+        return f"{type(self).__name__} {self.name!r}"
+
+    # -- what subclasses define --
+
+    def build(self, shape):
+        """Declare the parameters for inputs of `shape` (a list of shapes where the layer takes a list)."""
+
+    def call(self, x):
+        """Emit the nodes of one call.
+
+        Parameters
+        ----------
+        x : Value or list of Value
+
+        Returns
+        -------
+        Value or list of Value
+        """
+        raise GraphError(f"{self._label} does not define call.")
+
+    def get_config(self):
+        """Return the constructor's arguments as a dict that JSON can hold."""
+        return {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a layer from what `get_config` returned."""
+        return cls(**config)
+
+    # -- parameters --
+
+    def add_weight(
+        self, shape=(), initializer="glorot_uniform", regularizer=None, trainable=True, name=None, dtype=None
+    ):
+        """Declare a parameter.
+
+        Parameters
+        ----------
+        shape : tuple of int
+        initializer : str or Initializer, default "glorot_uniform"
+            None means the default.
+        regularizer : str or Regularizer, optional
+        trainable : bool, default True
+        name : str, optional
+            Its role in the layer, such as "kernel"; by default "weight", "weight_1", ...
+        dtype : {"float32", "float64"}, optional
+
+        Returns
+        -------
+        Parameter
+        """
+        role = name or ("weight" if not self._weights else f"weight_{len(self._weights)}")
+        if any(w.name == f"{self.name}/{role}" for w in self._weights):
+            raise ArgumentError(f"{self._label} declares the weight {role!r} twice.")
+        parameter = Parameter(
+            f"{self.name}/{role}",
+            check_shape(self._label, f"the shape of {role!r}", shape, MAX_RANK),
+            initializers.get("glorot_uniform" if initializer is None else initializer),
+            regularizers.get(regularizer),
+            trainable and self._trainable,
+            check_float_dtype(self._label, dtype or self.dtype or "float32"),
+        )
+        self._weights.append(parameter)
+        self._declared.append(bool(trainable))
+        return parameter
+
+    @property
+    def weights(self):
+        """list of Parameter: all, in the order of their declaration."""
+        return list(self._weights)
+
+    @property
+    def trainable_weights(self):
+        """list of Parameter: those that training updates."""
+        return [w for w in self.weights if w.trainable]
+
+    @property
+    def non_trainable_weights(self):
+        """list of Parameter: those that training leaves alone."""
+        return [w for w in self.weights if not w.trainable]
+
+    @property
+    def trainable(self):
+        """bool: whether training updates the layer's parameters; counts at the next `compile`."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        self._trainable = bool(value)
+        for parameter, declared in zip(self._weights, self._declared):
+            parameter.trainable = declared and self._trainable
+
+    def count_params(self):
+        """int: number of elements of all parameters."""
+        if not self.built:
+            raise GraphError(f"{self._label} has no parameters yet: call it on a tensor first.")
+        return sum(w.size for w in self.weights)
+
+    def get_weights(self):
+        """list of ndarray: the values of `weights`."""
+        return [w.value for w in self.weights]
+
+    def set_weights(self, weights):
+        """Overwrite the values of `weights`.
+
+        Parameters
+        ----------
+        weights : sequence of array_like
+            As many as `weights`, of the same shapes. All are checked before any is written.
+        """
+        own, given = self.weights, [np.asarray(w) for w in weights]
+        if len(given) != len(own):
+            raise ShapeError(f"{self._label} has {len(own)} weights, got {len(given)} arrays.")
+        for parameter, array in zip(own, given):
+            if array.shape != parameter.shape:
+                raise ShapeError(
+                    f"Parameter {parameter.name!r} has shape {parameter.shape}, "
+                    f"got an array of shape {array.shape}."
+                )
+        for parameter, array in zip(own, given):
+            parameter.assign(array)
+
+    # -- calls --
+
+    def __call__(self, *inputs):
+        """Call the layer on symbolic tensors.
+
+        Parameters
+        ----------
+        *inputs : Tensor
+            One tensor, or one list of tensors for layers that join several.
+
+        Returns
+        -------
+        Tensor or list of Tensor
+
+        Raises
+        ------
+        ShapeError
+            If the layer cannot take inputs of these shapes.
+        """
+        listed = len(inputs) > 1 or (len(inputs) == 1 and isinstance(inputs[0], (list, tuple)))
+        tensors = tuple(inputs[0] if len(inputs) == 1 and listed else inputs)
+        if not tensors:
+            raise GraphError(f"{self._label} is called on at least one tensor.")
+        for t in tensors:
+            if not isinstance(t, Tensor):
+                raise ArgumentTypeError(
+                    f"{self._label} is called on symbolic tensors such as fastnn.Input makes, "
+                    f"got {type(t).__name__}; give arrays to a Model."
+                )
+        shapes = [t.shape for t in tensors]
+        self.ensure_built(shapes if listed else shapes[0])
+        builder = Builder(self.dtype or "float32")
+        builder.scope = self.name
+        values = [builder.input(t.shape, "int32" if t.dtype == "int32" else None, t.name) for t in tensors]
+        made = self.call(values if listed else values[0])
+        several = isinstance(made, (list, tuple))
+        call = LayerCall(self, tensors, listed, [])
+        for i, value in enumerate(made if several else [made]):
+            call.outputs.append(Tensor(value.shape, value.dtype, self._tensor_name(i), call, i))
+        self._calls.append(call)
+        return list(call.outputs) if several else call.outputs[0]
+
+    def _tensor_name(self, index):
+        call = f"_{len(self._calls)}" if self._calls else ""
+        return f"{self.name}{call}" if index == 0 else f"{self.name}{call}:{index}"
+
+    def ensure_built(self, shape):
+        """Declare the parameters if that has not happened yet."""
+        if not self.built:
+            self.build(shape)
+            self.built = True
+
+    def _only_call(self, what):
+        if len(self._calls) != 1:
+            raise GraphError(
+                f"{self._label} has been called {len(self._calls)} times; its {what} is defined for one call."
+            )
+        return self._calls[0]
+
+    @property
+    def input(self):
+        """Tensor or list of Tensor: what the layer was called on, if it was called once."""
+        call = self._only_call("input")
+        return list(call.inputs) if call.listed else call.inputs[0]
+
+    @property
+    def output(self):
+        """Tensor or list of Tensor: what the layer returned, if it was called once."""
+        outputs = self._only_call("output").outputs
+        return outputs[0] if len(outputs) == 1 else list(outputs)
+
+    # -- errors that layers share --
+
+    def _needs_rank(self, least, shape):
+        if len(shape) < least:
+            raise ShapeError(
+                f"{self._label} expects inputs of at least {least} dimensions with the batch, got {shape}."
+            )
+
+    def _needs_one(self, shape):
+        if isinstance(shape, list):
+            raise GraphError(
+                f"{self._label} takes one tensor, got a list of {len(shape)}; join them with Concatenate."
+            )
+
+    def _needs_several(self, shapes):
+        if not isinstance(shapes, list):
+            raise GraphError(f"{self._label} takes a list of tensors, got one of shape {shapes}.")
+
+    def __repr__(self):
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+registry = Registry("layer", Layer)
+
+
+def serialize(layer):
+    """Return `{"class_name": ..., "config": ...}` of a layer."""
+    return registry.serialize(layer)
+
+
+def deserialize(config):
+    """Make the layer that `serialize` described. Only layers of fastnn are known; nothing is imported."""
+    return registry.deserialize(config)

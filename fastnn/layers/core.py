@@ -1,0 +1,191 @@
+"""Input, Dense, Activation."""
+
+from .. import activations, initializers, regularizers
+from ..arguments import check_int, check_shape
+from ..errors import ArgumentError, DtypeError, GraphError, ShapeError
+from ..graph import MAX_RANK, LayerCall, Tensor, emit
+from .base import Layer, registry
+
+_INPUT_DTYPES = ("float16", "float32", "float64", "int32")
+
+
+@registry.add
+class InputLayer(Layer):
+    """The layer behind `Input`; its `output` is the symbolic tensor.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Without the batch.
+    batch_size : int, optional
+        Taken for Keras's sake; the batch stays open.
+    dtype : str, optional
+        A floating type stands for the model's dtype; "int32" for indices.
+    name : str, optional
+    batch_shape : tuple, optional
+        (batch, *shape) in place of `shape`.
+    """
+
+    def __init__(self, shape=None, batch_size=None, dtype=None, name=None, batch_shape=None, **kwargs):
+        if batch_shape is not None:
+            if shape is not None:
+                raise ArgumentError("Input takes shape or batch_shape, not both.")
+            shape = tuple(batch_shape)[1:]
+        if shape is None:
+            raise ArgumentError("Input needs the shape of one sample, such as Input((64,)).")
+        if isinstance(shape, int):
+            raise ArgumentError(f"Input: shape must be a tuple, got {shape}; write Input(({shape},)).")
+        if batch_size is not None:
+            check_int("Input", "batch_size", batch_size, low=1)
+        super().__init__(name=name, **kwargs)
+        self.shape = check_shape(self._label, "shape", shape, MAX_RANK - 1)
+        name_of_dtype = getattr(dtype, "__name__", None) or getattr(dtype, "name", None) or str(dtype)
+        if dtype is not None and name_of_dtype not in _INPUT_DTYPES:
+            raise DtypeError(
+                f"{self._label}: dtype must be one of {', '.join(_INPUT_DTYPES)} or None, "
+                f"got {dtype!r}. Arrays of any real type are converted when they are read."
+            )
+        self._given_dtype = None if dtype is None else name_of_dtype
+        self.built = True
+        call = LayerCall(self, (), False, [])
+        call.outputs.append(Tensor((None, *self.shape), self._given_dtype or "float32", self.name, call))
+        self._calls.append(call)
+
+    @property
+    def batch_shape(self):
+        """tuple: (None, *shape)."""
+        return (None, *self.shape)
+
+    def __call__(self, *inputs):
+        raise GraphError(f"{self._label} is not called on tensors: it is where they begin.")
+
+    def get_config(self):
+        return {"shape": list(self.shape), "dtype": self._given_dtype, "name": self.name}
+
+
+def Input(shape=None, batch_size=None, dtype=None, name=None, batch_shape=None):
+    """Return a symbolic tensor for arrays of shape (samples, *shape).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of one sample: (64,) for 64 features.
+    batch_size : int, optional
+        Taken for Keras's sake; the batch stays open.
+    dtype : str, optional
+        A floating type stands for the model's dtype; "int32" for indices.
+    name : str, optional
+        By default input_layer, input_layer_1, ...
+    batch_shape : tuple, optional
+        (batch, *shape) in place of `shape`.
+
+    Returns
+    -------
+    Tensor
+        Of shape (None, *shape).
+    """
+    return InputLayer(shape, batch_size, dtype, name, batch_shape).output
+
+
+@registry.add
+class Dense(Layer):
+    """activation(x kernel + bias) over the last dimension.
+
+    Parameters
+    ----------
+    units : int
+        Size of the last dimension of the output.
+    activation : str or callable, optional
+    use_bias : bool, default True
+    kernel_initializer, bias_initializer : str or Initializer, default "glorot_uniform" and "zeros"
+    kernel_regularizer, bias_regularizer : str or Regularizer, optional
+    name, trainable, dtype
+        See `Layer`.
+
+    Attributes
+    ----------
+    kernel : Parameter
+        Shape (features, units).
+    bias : Parameter or None
+        Shape (units,).
+    """
+
+    def __init__(
+        self,
+        units,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.units = check_int(self._label, "units", units, low=1)
+        self.activation = activations.get(activation)
+        self.use_bias = bool(use_bias)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel = self.bias = None
+
+    def build(self, shape):
+        self._needs_one(shape)
+        self._needs_rank(2, shape)
+        self.kernel = self.add_weight(
+            (shape[-1], self.units), self.kernel_initializer, self.kernel_regularizer, name="kernel"
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(
+                (self.units,), self.bias_initializer, self.bias_regularizer, name="bias"
+            )
+
+    def call(self, x):
+        self._needs_one(x)
+        self._needs_rank(2, x.shape)
+        if x.shape[-1] != self.kernel.shape[0]:
+            raise ShapeError(
+                f"{self._label} expects inputs of {self.kernel.shape[0]} features, got {x.shape}."
+            )
+        y = emit("matmul", x, self.kernel)
+        if self.bias is not None:
+            y = emit("bias_add", y, self.bias)
+        return self.activation(y)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+        }
+
+
+@registry.add
+class Activation(Layer):
+    """An activation as a layer of its own.
+
+    Parameters
+    ----------
+    activation : str or callable
+    name, trainable, dtype
+        See `Layer`.
+    """
+
+    def __init__(self, activation, **kwargs):
+        super().__init__(**kwargs)
+        self.activation = activations.get(activation)
+        self.built = True
+
+    def call(self, x):
+        self._needs_one(x)
+        return self.activation(x)
+
+    def get_config(self):
+        return {**super().get_config(), "activation": activations.serialize(self.activation)}

@@ -1,0 +1,285 @@
+"""Optimizers: arguments, and the update op of each, named and defined as in Keras 3."""
+
+import numpy as np
+
+from . import schedules  # noqa: F401  (fastnn.optimizers.schedules, as in Keras)
+from .arguments import check_float
+from .errors import ArgumentError
+from .registry import Configurable, Registry, auto_name, snake_case
+from .schedules import LearningRateSchedule
+
+# Arguments of Keras 3 that fastnn does not have, with the values at which they do nothing.
+_UNSUPPORTED = {
+    "use_ema": (False,), "ema_momentum": (0.99,), "ema_overwrite_frequency": (None,),
+    "loss_scale_factor": (None,), "gradient_accumulation_steps": (None,),
+}  # fmt: skip
+
+
+class Optimizer(Configurable):
+    """Base of optimizers.
+
+    Parameters
+    ----------
+    learning_rate : float or LearningRateSchedule
+    weight_decay : float, optional
+        Before each update w -= learning_rate * weight_decay * w.
+    clipnorm : float, optional
+        Largest L2 norm of the gradient of one parameter.
+    clipvalue : float, optional
+        Largest absolute value of an element of a gradient.
+    global_clipnorm : float, optional
+        Largest L2 norm of all gradients together. Only one of the three can be set.
+    name : str, optional
+    """
+
+    def __init__(
+        self,
+        learning_rate,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        name=None,
+        **kwargs,
+    ):
+        owner = type(self).__name__
+        for argument, value in kwargs.items():
+            if argument not in _UNSUPPORTED:
+                raise ArgumentError(f"{owner} has no argument {argument!r}.")
+            if value not in _UNSUPPORTED[argument]:
+                raise ArgumentError(f"{owner}: {argument} is not supported, leave it out (got {value!r}).")
+        given = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
+        given = {k: v for k, v in given.items() if v is not None}
+        if len(given) > 1:
+            raise ArgumentError(
+                f"{owner}: only one of clipnorm, clipvalue and global_clipnorm can be set, got {given}."
+            )
+        for k, v in given.items():
+            given[k] = check_float(owner, k, v, low=0, exclusive=("low",))
+        self.clipnorm, self.clipvalue = given.get("clipnorm"), given.get("clipvalue")
+        self.global_clipnorm = given.get("global_clipnorm")
+        self.learning_rate = learning_rate
+        self.weight_decay = (
+            None if weight_decay is None else check_float(owner, "weight_decay", weight_decay, low=0)
+        )
+        self.name = name or auto_name(snake_case(owner))
+
+    @property
+    def learning_rate(self):
+        """float or LearningRateSchedule: may be set at any time; the next steps follow it."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value):
+        if isinstance(value, dict):
+            value = schedules.deserialize(value)
+        if not isinstance(value, LearningRateSchedule):
+            value = check_float(type(self).__name__, "learning_rate", value, low=0)
+        self._learning_rate = value
+
+    def learning_rates(self, first, count):
+        """Rates of `count` steps from step `first` (from 0) on: a float if constant, else a float64 array."""
+        rate = self._learning_rate
+        if isinstance(rate, float):
+            return rate
+        return np.ascontiguousarray(np.broadcast_to(rate(np.arange(first, first + count)), count), np.float64)
+
+    def update_op(self):
+        """(op, attrs) of the node that updates one parameter."""
+        raise NotImplementedError
+
+    def get_config(self):
+        """Return the constructor's arguments as a dict that JSON can hold."""
+        config = super().get_config()
+        if isinstance(self._learning_rate, LearningRateSchedule):
+            config["learning_rate"] = schedules.serialize(self._learning_rate)
+        return config
+
+    def _decay(self):
+        return self.weight_decay or 0.0
+
+
+registry = Registry("optimizer", Optimizer)
+
+
+@registry.alias("sgd")
+class SGD(Optimizer):
+    """w -= lr * g, or with momentum v = momentum * v - lr * g; w += v (Nesterov: w += momentum * v - lr * g).
+
+    Parameters
+    ----------
+    learning_rate : float or LearningRateSchedule, default 0.01
+    momentum : float, default 0.0
+        In [0, 1].
+    nesterov : bool, default False
+    weight_decay, clipnorm, clipvalue, global_clipnorm, name
+        See `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.01,
+        momentum=0.0,
+        nesterov=False,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        name=None,
+        **kwargs,
+    ):
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name, **kwargs)
+        self.momentum = check_float("SGD", "momentum", momentum, low=0, high=1)
+        self.nesterov = bool(nesterov)
+
+    def update_op(self):
+        return "sgd", {
+            "momentum": self.momentum,
+            "nesterov": float(self.nesterov),
+            "weight_decay": self._decay(),
+        }
+
+
+@registry.alias("rmsprop")
+class RMSprop(Optimizer):
+    """v = rho * v + (1 - rho) * g^2; w -= lr * g / sqrt(v + epsilon), with optional momentum and centering.
+
+    Parameters
+    ----------
+    learning_rate : float or LearningRateSchedule, default 0.001
+    rho : float, default 0.9
+        In [0, 1].
+    momentum : float, default 0.0
+        In [0, 1].
+    epsilon : float, default 1e-7
+    centered : bool, default False
+        Whether the squared mean gradient is taken off v.
+    weight_decay, clipnorm, clipvalue, global_clipnorm, name
+        See `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        rho=0.9,
+        momentum=0.0,
+        epsilon=1e-7,
+        centered=False,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        name=None,
+        **kwargs,
+    ):
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name, **kwargs)
+        self.rho = check_float("RMSprop", "rho", rho, low=0, high=1)
+        self.momentum = check_float("RMSprop", "momentum", momentum, low=0, high=1)
+        self.epsilon = check_float("RMSprop", "epsilon", epsilon, low=0)
+        self.centered = bool(centered)
+
+    def update_op(self):
+        return "rmsprop", {
+            "rho": self.rho,
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "centered": float(self.centered),
+            "weight_decay": self._decay(),
+        }
+
+
+@registry.alias("adam")
+class Adam(Optimizer):
+    """w -= a * m / (sqrt(v) + epsilon) (Kingma, Ba, arXiv:1412.6980).
+
+    m += (1 - beta_1) (g - m), v += (1 - beta_2) (g^2 - v), and at the t-th update
+    a = lr * sqrt(1 - beta_2^t) / (1 - beta_1^t).
+
+    Parameters
+    ----------
+    learning_rate : float or LearningRateSchedule, default 0.001
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        In [0, 1).
+    epsilon : float, default 1e-7
+    amsgrad : bool, default False
+        Whether the largest v so far takes the place of v (Reddi et al., arXiv:1904.09237).
+    weight_decay, clipnorm, clipvalue, global_clipnorm, name
+        See `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-7,
+        amsgrad=False,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        name=None,
+        **kwargs,
+    ):
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name, **kwargs)
+        owner = type(self).__name__
+        self.beta_1 = check_float(owner, "beta_1", beta_1, low=0, high=1, exclusive=("high",))
+        self.beta_2 = check_float(owner, "beta_2", beta_2, low=0, high=1, exclusive=("high",))
+        self.epsilon = check_float(owner, "epsilon", epsilon, low=0)
+        self.amsgrad = bool(amsgrad)
+
+    def update_op(self):
+        return "adam", {
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+            "amsgrad": float(self.amsgrad),
+            "weight_decay": self._decay(),
+        }
+
+
+@registry.alias("adamw")
+class AdamW(Adam):
+    """`Adam` with weight decay (Loshchilov, Hutter, arXiv:1711.05101).
+
+    Parameters
+    ----------
+    learning_rate : float or LearningRateSchedule, default 0.001
+    weight_decay : float, default 0.004
+    beta_1, beta_2, epsilon, amsgrad
+        See `Adam`.
+    clipnorm, clipvalue, global_clipnorm, name
+        See `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        weight_decay=0.004,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-7,
+        amsgrad=False,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        name=None,
+        **kwargs,
+    ):
+        weight_decay = check_float("AdamW", "weight_decay", weight_decay, low=0)
+        super().__init__(
+            learning_rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            amsgrad,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            name,
+            **kwargs,
+        )
+
+
+get, serialize, deserialize = registry.get, registry.serialize, registry.deserialize

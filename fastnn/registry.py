@@ -1,0 +1,124 @@
+"""Names: of objects that stand in a table, such as losses, and of layers that get one by counting."""
+
+import functools
+import inspect
+import re
+
+from .errors import ArgumentTypeError, UnknownNameError
+
+
+@functools.cache
+def _constructor_arguments(cls):
+    skip = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    return tuple(p.name for p in parameters if p.kind not in skip)
+
+
+class Configurable:
+    """Keeps each constructor argument as an attribute of the same name, from which it is read back."""
+
+    def get_config(self):
+        """Return the constructor's arguments as a dict that JSON can hold."""
+        return {name: getattr(self, name) for name in _constructor_arguments(type(self))}
+
+    @classmethod
+    def from_config(cls, config):
+        """Make an object from what `get_config` returned."""
+        unknown = set(config) - set(_constructor_arguments(cls))
+        if unknown:
+            raise UnknownNameError.among(
+                f"argument of {cls.__name__}", sorted(unknown)[0], _constructor_arguments(cls)
+            )
+        return cls(**config)
+
+    def __repr__(self):
+        arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+class Registry:
+    """The table of one kind of object: class names, their snake_case forms and aliases.
+
+    Parameters
+    ----------
+    kind : str
+        What the objects are, for messages.
+    base : type
+        The class they all derive from.
+    """
+
+    def __init__(self, kind, base):
+        self.kind, self.base = kind, base
+        self._classes = {}
+
+    def add(self, cls, *aliases):
+        """Register `cls` under its name, its snake_case name and the aliases. Returns `cls`."""
+        for name in (cls.__name__, snake_case(cls.__name__), *aliases):
+            self._classes[name] = cls
+        return cls
+
+    def alias(self, *aliases):
+        """Class decorator: `add` with aliases."""
+        return lambda cls: self.add(cls, *aliases)
+
+    def find(self, name):
+        """The class of that name."""
+        try:
+            return self._classes[name]
+        except (KeyError, TypeError):
+            raise UnknownNameError.among(self.kind, name, self._classes) from None
+
+    def get(self, identifier):
+        """An object for a name, a configuration dict, a class or an object; None stays None."""
+        if identifier is None or isinstance(identifier, self.base):
+            return identifier
+        if isinstance(identifier, str):
+            return self.find(identifier)()
+        if isinstance(identifier, dict):
+            return self.deserialize(identifier)
+        if isinstance(identifier, type) and issubclass(identifier, self.base):
+            return identifier()
+        raise ArgumentTypeError(
+            f"A {self.kind} is given by name, configuration or {self.base.__name__} object, "
+            f"got {type(identifier).__name__}."
+        )
+
+    def serialize(self, obj):
+        """`{"class_name": ..., "config": ...}` of an object; None stays None."""
+        if obj is None:
+            return None
+        name = type(obj).__name__
+        if self._classes.get(name) is not type(obj):
+            raise UnknownNameError.among(self.kind, name, self._classes)
+        return {"class_name": name, "config": obj.get_config()}
+
+    def deserialize(self, config):
+        """The object that `serialize` described."""
+        if config is None:
+            return None
+        if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
+            raise ArgumentTypeError(
+                f"The configuration of a {self.kind} is a dict with a 'class_name', got {config!r}."
+            )
+        return self.find(config["class_name"]).from_config(dict(config.get("config") or {}))
+
+
+def snake_case(name):
+    """ "LeakyReLU" -> "leaky_re_lu", as Keras names layers."""
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+_counts = {}
+
+
+def auto_name(prefix):
+    """`prefix`, then `prefix_1`, `prefix_2` ... within the process."""
+    count = _counts.get(prefix, 0)
+    _counts[prefix] = count + 1
+    return f"{prefix}_{count}" if count else prefix
+
+
+def reset_names():
+    """Count layer names from the start again, as a fresh process would."""
+    _counts.clear()
