@@ -442,8 +442,9 @@ cdef class Predictor:
     cdef readonly tuple features, out_shape
     cdef list free_sessions
     cdef object dtype, empty
-    cdef int code, ndim
-    cdef int64_t row_in, row_out
+    cdef int code, ndim, out_ndim
+    cdef Py_ssize_t size_in[8]
+    cdef Py_ssize_t size_out[8]
     cdef double ns_row
 
     def __init__(self, Engine engine not None, int input_id, int output_id, tuple features, tuple out_shape):
@@ -451,12 +452,13 @@ cdef class Predictor:
         self.features, self.out_shape = features, out_shape
         self.dtype, self.empty = np.dtype(engine.dtype), np.empty
         self.code = FNN_F64 if engine.dtype == "float64" else FNN_F32
-        self.ndim = len(features)
-        self.row_in = self.row_out = 1
-        for d in features:
-            self.row_in *= d
-        for d in out_shape:
-            self.row_out *= d
+        self.ndim, self.out_ndim = len(features), len(out_shape)
+        if self.ndim >= FNN_MAX_DIMS or self.out_ndim >= FNN_MAX_DIMS:
+            raise errors.ShapeError(f"samples have at most {FNN_MAX_DIMS - 1} dimensions, got {features} and {out_shape}")
+        for i in range(self.ndim):
+            self.size_in[i] = features[i]
+        for i in range(self.out_ndim):
+            self.size_out[i] = out_shape[i]
         self.free_sessions = [self.engine.session("predict", 256)]
         self.ns_row = fnn_session_ns((<Session>self.free_sessions[0]).c, 1)
 
@@ -466,9 +468,8 @@ cdef class Predictor:
         cdef Session session
         cdef int64_t n = 1
         cdef int status
-        if not self.fits(x):
-            x = self.converted(x)
-        PyObject_GetBuffer(x, &given, PyBUF_C_CONTIGUOUS)
+        if not self.take(x, &given):
+            PyObject_GetBuffer(self.converted(x), &given, PyBUF_C_CONTIGUOUS)
         try:
             if given.ndim > self.ndim:
                 n = given.shape[0]
@@ -496,22 +497,21 @@ cdef class Predictor:
             PyBuffer_Release(&given)
         return out
 
-    cdef bint fits(self, x) except -1:
-        """Can the array be read as it is?"""
-        cdef Py_buffer view
+    cdef bint take(self, x, Py_buffer *view) except -1:
+        """Opens the array's buffer if it can be read as it is."""
         cdef bint swapped = False, good
         cdef int i, extra
         try:
-            PyObject_GetBuffer(x, &view, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)
+            PyObject_GetBuffer(x, view, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)
         except (TypeError, ValueError, BufferError):
             return False
         extra = view.ndim - self.ndim
         good = 0 <= extra <= 1 and dtype_of(view.format, view.itemsize, &swapped) == self.code and not swapped
         if good:
             for i in range(self.ndim):
-                if view.shape[i + extra] != <Py_ssize_t>self.features[i]:
-                    good = False
-        PyBuffer_Release(&view)
+                good = good and view.shape[i + extra] == self.size_in[i]
+        if not good:
+            PyBuffer_Release(view)
         return good
 
     cdef object converted(self, x):
@@ -524,12 +524,12 @@ cdef class Predictor:
     cdef int check_out(self, Py_buffer *view, int64_t n, bint batch) except -1:
         cdef bint swapped = False
         cdef int extra = 1 if batch else 0, i
-        cdef bint good = view.ndim == len(self.out_shape) + extra
+        cdef bint good = view.ndim == self.out_ndim + extra
         if good and batch:
             good = view.shape[0] == n
         if good:
-            for i in range(len(self.out_shape)):
-                good = good and view.shape[i + extra] == <Py_ssize_t>self.out_shape[i]
+            for i in range(self.out_ndim):
+                good = good and view.shape[i + extra] == self.size_out[i]
         if not good or dtype_of(view.format, view.itemsize, &swapped) != self.code or swapped:
             needed = ((n,) if batch else ()) + self.out_shape
             raise errors.ShapeError(f"out must be a contiguous {self.dtype} array of shape {needed}, got shape "

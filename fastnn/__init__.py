@@ -1,0 +1,54 @@
+"""fastnn: train and run feed-forward neural networks, fast and small. The API is shaped like Keras 3's."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from . import (
+    activations,
+    config,
+    errors,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    regularizers,
+    schedules,
+    utils,
+)
+from .config import get_num_threads, set_num_threads, show_config
+from .errors import FastNNError
+from .graph import Program, Tensor
+from .history import History
+from .layers import Input, Layer, Parameter
+from .model import Model, Sequential
+from .predictor import Predictor
+from .registry import reset_names
+from .seeds import set_seed
+
+__all__ = [
+    "FastNNError", "History", "Input", "Layer", "Model", "Parameter", "Predictor", "Program", "Sequential",
+    "Tensor", "activations", "config", "datasets", "errors", "get_num_threads", "initializers", "keras",
+    "layers", "load", "losses", "metrics", "optimizers", "regularizers", "reset_names", "schedules",
+    "set_num_threads", "set_seed", "show_config", "utils",
+]  # fmt: skip
+
+
+# What costs import time that most processes need not pay: found at first use.
+_MODULES = ("datasets", "io", "keras")
+
+if TYPE_CHECKING:
+    from . import datasets, io, keras  # noqa: F401
+    from .io import load
+
+
+def __getattr__(name):
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name == "load":
+        from .io import load
+
+        return load
+    if name == "__version__":
+        return config.version()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

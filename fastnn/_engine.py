@@ -1,0 +1,91 @@
+"""A Program with its engine: where parameters get their storage, and sessions are lent and run."""
+
+from . import _core
+from .errors import DataError
+
+# A run returns to Python this often, so that Ctrl-C is seen in time and a bar moves.
+CHUNK_MS = 50.0
+
+# Idle sessions kept for each mode: one for each thread that predicts at a time, within reason.
+_KEPT = 16
+
+
+class Runtime:
+    """The engine of one Program, and its sessions.
+
+    Parameters
+    ----------
+    program : graph.Program
+    params : list of (int, Parameter)
+        Tensor ids of the Program's parameters. Those without storage get it here.
+    """
+
+    def __init__(self, program, params):
+        stored = {tensor: p._storage for tensor, p in params if p._storage is not None}
+        self.engine = _core.Engine(program.text(), stored)
+        for tensor, p in params:
+            p.attach(self.engine.param(tensor))
+        self._program, self._idle = program, {}
+
+    def session(self, mode, rows, training=False):
+        """A session for batches of up to `rows` samples, lent as a context manager."""
+        return _Lease(self, self._idle.setdefault((mode, training), []), mode, rows, training)
+
+    def explain(self, error):
+        """Puts what the user knows the array by, and what it should hold, into a DataError of the engine."""
+        tensor, row, value = self._program.tensors[error.tensor], error.row, error.value
+        kinds = {"input": "input", "target": "targets", "weight": "sample_weight of"}
+        what = f"{kinds[tensor.kind]} {tensor.name!r}"
+        if tensor.type == "int32":
+            readers = [node for node in self._program.nodes if tensor.id in node.inputs]
+            shapes = [self._program.tensors[node.inputs[0]].shape for node in readers]
+            needed = f"integers from 0 to {shapes[0][-1] - 1}" if tensor.kind == "target" else "integers"
+            message = f"{what} needs {needed}, got {value:g} in row {row}; check how the labels are encoded"
+        else:
+            message = (
+                f"{what} needs finite numbers, got {value} in row {row}; "
+                "clean the data, or pass check_finite=False"
+            )
+        error.args, error.tensor = (message,), tensor.name
+
+
+class _Lease:
+    """A session that goes back to the idle ones, with nothing bound, when the block ends."""
+
+    def __init__(self, runtime, idle, mode, rows, training):
+        self._runtime, self._idle, self._bound = runtime, idle, []
+        while True:
+            try:
+                self._rows, self.session = idle.pop()  # atomic: any thread may ask
+            except IndexError:
+                self._rows, self.session = rows, runtime.engine.session(mode, rows, training)
+                break
+            if self._rows >= rows:
+                break
+        self.begin, self.run, self.results = self.session.begin, self.session.run, self.session.results
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if kind is DataError and isinstance(error.tensor, int):
+            self._runtime.explain(error)
+        for tensor in self._bound:
+            self.session.bind(tensor, None)
+        if len(self._idle) < _KEPT:
+            self._idle.append((self._rows, self.session))
+
+    def bind(self, arrays):
+        """Binds arrays by tensor id until the block ends."""
+        for tensor, array in arrays.items():
+            self.session.bind(tensor, array)
+            self._bound.append(tensor)
+
+    def walk(self, count, batch_size, check_finite, max_steps=-1, seed=0, epoch=0):
+        """One pass in order that changes nothing; yields the samples done after each chunk."""
+        self.begin(count, batch_size, False, check_finite, seed, epoch, 0)
+        steps, finished = 0, False
+        while not finished and steps != max_steps:
+            done, finished = self.run(max_steps - steps if max_steps > 0 else -1, CHUNK_MS, 0.0)
+            steps += done
+            yield min(steps * batch_size, count)

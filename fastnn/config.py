@@ -1,0 +1,97 @@
+"""Threads, the default dtype, and what this build is made of."""
+
+import sys
+
+from .arguments import check_float_dtype, check_int
+from .errors import ArgumentError
+
+_floatx = "float32"
+
+
+def floatx():
+    """The dtype of models that are made without `dtype=`: "float32" unless `set_floatx` changed it."""
+    return _floatx
+
+
+def set_floatx(value):
+    """Sets the dtype of models that are made without `dtype=`.
+
+    Parameters
+    ----------
+    value : {"float32", "float64"}
+    """
+    global _floatx
+    _floatx = check_dtype(value)
+
+
+def check_dtype(value):
+    """`value` as the dtype of a model; None is the default one."""
+    return _floatx if value is None else check_float_dtype("Model", value)
+
+
+def set_num_threads(n):
+    """Sets how many threads the engine uses in this process. Results do not depend on it.
+
+    Parameters
+    ----------
+    n : int
+        1 or more; 0 for as many as the process may run on. `FASTNN_NUM_THREADS` sets it at import.
+    """
+    from . import _core
+
+    if check_int("set_num_threads", "n", n, 0) > 256:
+        raise ArgumentError(f"set_num_threads: n must be at most 256, got {n}.")
+    _core.set_threads(n)
+
+
+def get_num_threads():
+    """The number of threads that the engine uses."""
+    from . import _core
+
+    return _core.get_threads()
+
+
+def version():
+    """The version of the installed distribution that holds this package."""
+    from importlib import metadata
+
+    for name in metadata.packages_distributions().get(__package__, ()):
+        return metadata.version(name)
+    return "unknown"
+
+
+def show_config(mode="stdout"):
+    """What this build is made of and runs on.
+
+    Parameters
+    ----------
+    mode : {"stdout", "dicts"}
+        Print it, or return it as a dict.
+
+    Returns
+    -------
+    dict or None
+        "fastnn", "numpy", "python" (versions), "platform", "instruction sets" (built in and
+        supported by this CPU, best first), "active" (the one in use; FASTNN_ISA forces another), "threads".
+    """
+    import platform
+
+    import numpy as np
+
+    from . import _core
+
+    if mode not in ("stdout", "dicts"):
+        raise ArgumentError(f"show_config needs mode 'stdout' or 'dicts', got {mode!r}")
+    config = {
+        "fastnn": version(),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "instruction sets": _core.isas(),
+        "active": _core.active_isa(),
+        "threads": _core.get_threads(),
+    }
+    if mode == "dicts":
+        return config
+    for key, value in config.items():
+        sys.stdout.write(f"{key + ':':18}{', '.join(value) if isinstance(value, list) else value}\n")

@@ -1,0 +1,270 @@
+"""Arrays at the boundary: whatever the caller holds becomes an ndarray view that the engine reads in place.
+
+Nothing here copies or scans data. Strides, byte order and dtype are converted, and NaN and infinities looked
+for, while the engine gathers a batch.
+"""
+
+import numpy as np
+
+from .errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeError
+
+
+def as_array(obj, what):
+    """A view of `obj` as an ndarray of numbers.
+
+    Parameters
+    ----------
+    obj : array_like
+        Anything with the buffer protocol, `__array__` or DLPack (on the CPU), or nested lists of numbers.
+    what : str
+        How errors name it, such as "input 'x'".
+
+    Returns
+    -------
+    ndarray
+        At least one dimension; bool, integer or floating point of at most 64 bits. A view where `obj` allows
+        one.
+
+    Raises
+    ------
+    DtypeError
+        If the elements are not real numbers of at most 64 bits.
+    ShapeError
+        If `obj` is a single number or nested lists of unequal lengths.
+    ArgumentTypeError
+        If `obj` is not an array at all, or a masked array with masked values.
+    """
+    if type(obj) is np.ndarray:
+        array = obj
+    else:
+        array = _convert(obj, what)
+    dtype = array.dtype
+    if dtype.kind not in "fiub" or dtype.itemsize > 8:
+        raise DtypeError(
+            f"{what} needs real numbers of at most 64 bits, got dtype {dtype}; {_dtype_hint(dtype)}"
+        )
+    if array.ndim == 0:
+        raise ShapeError(
+            f"{what} needs an array of samples, got the single number {array}; "
+            "put it in a batch: np.array([[value]])"
+        )
+    return array
+
+
+def _dtype_hint(dtype):
+    if dtype.kind == "O":
+        return (
+            "an object array often comes from text, missing values or unequal rows: convert it with "
+            ".astype('float32')"
+        )
+    if dtype.kind in "US":
+        return "encode text as numbers first"
+    if dtype.kind == "c":
+        return "pass real and imaginary parts as separate features"
+    return "convert it with .astype('float32')"
+
+
+def _convert(obj, what):
+    if isinstance(obj, np.ma.MaskedArray) and np.ma.is_masked(obj):
+        raise ArgumentTypeError(
+            f"{what} is a masked array with masked values, which a network cannot read; "
+            "fill them: x.filled(value)"
+        )
+    if obj is None:
+        raise ArgumentTypeError(f"{what} needs an array, got None; pass an array of numbers")
+    try:
+        if hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
+            return np.from_dlpack(obj)
+        return np.asarray(obj)
+    except ValueError as error:
+        if isinstance(obj, (list, tuple)):
+            raise ShapeError(
+                f"{what} needs rows of one length, got nested lists that form no array ({error}); "
+                "check the length of each row"
+            ) from error
+        raise ArgumentTypeError(_unreadable(obj, what, error)) from error
+    except (TypeError, RuntimeError, BufferError, AttributeError) as error:
+        raise ArgumentTypeError(_unreadable(obj, what, error)) from error
+
+
+def _unreadable(obj, what, error):
+    return f"{what} needs an array in the host's memory, got {type(obj).__name__} ({error}); use numpy"
+
+
+def shape_text(shape):
+    """A shape with the batch as Keras prints it: (None, 64)."""
+    return f"({', '.join(['None', *map(str, shape)])}{',' if not shape else ''})"
+
+
+def fit_input(array, shape, what):
+    """`array` as a batch of `shape` (without the batch); (n,) becomes (n, 1) for the shape (1,)."""
+    if array.shape[1:] == shape:
+        return array
+    if shape == (1,) and array.ndim == 1:
+        return array[:, None]
+    seen = tuple(array.shape)
+    if seen == shape:
+        hint = "add the batch dimension: x[None]"
+    elif array.ndim != len(shape) + 1:
+        hint = "reshape it, or change Input's shape"
+    else:
+        hint = "the model was built for another number of features"
+    raise ShapeError(f"{what} needs shape {shape_text(shape)}, got {seen}; {hint}")
+
+
+def fit_target(array, shape, integer, what):
+    """`array` as targets of `shape` (without the batch); a last dimension of 1 is added or dropped."""
+    seen = array.shape[1:]
+    if seen == shape:
+        return array
+    if seen == (*shape, 1):
+        return array[..., 0]
+    if shape == (*seen, 1):
+        return array[..., None]
+    if integer and seen and len(seen) == len(shape) + 1:
+        hint = "these look like one-hot targets: use categorical_crossentropy or pass y.argmax(-1)"
+    elif not integer and shape[:-1] == seen and shape[-1] > 1:
+        hint = "class indices go with sparse_categorical_crossentropy, or one-hot: utils.to_categorical(y)"
+    else:
+        hint = "targets need the shape of the model's output"
+    raise ShapeError(f"{what} needs shape {shape_text(shape)}, got {tuple(array.shape)}; {hint}")
+
+
+def by_name(data, names, what):
+    """Orders `data` (one object, a list or tuple, or a dict by name) as `names`, as a list."""
+    count = len(names)
+    if isinstance(data, dict):
+        missing = [name for name in names if name not in data]
+        if missing or len(data) != count:
+            extra = [str(key) for key in data if key not in names]
+            raise ArgumentError(
+                f"{what} needs the keys {list(names)}, got {[str(key) for key in data]}; "
+                + (f"missing: {missing}" if missing else f"remove {extra}")
+            )
+        return [data[name] for name in names]
+    if count == 1:
+        if (
+            isinstance(data, (list, tuple))
+            and len(data) == 1
+            and hasattr(data[0], "__len__")
+            and not isinstance(data[0], (list, tuple))
+        ):
+            return [data[0]]
+        return [data]
+    if not isinstance(data, (list, tuple)):
+        raise ArgumentTypeError(
+            f"{what} needs a list or dict of {count} arrays ({', '.join(names)}), "
+            f"got {type(data).__name__}; pass one array for each"
+        )
+    if len(data) != count:
+        raise ArgumentError(
+            f"{what} needs {count} arrays ({', '.join(names)}), got {len(data)}; pass one array for each"
+        )
+    return list(data)
+
+
+def common_length(labelled):
+    """The number of samples of (what, array) pairs, which must agree and not be 0."""
+    first, head = labelled[0]
+    count = head.shape[0]
+    for what, array in labelled:
+        if array.shape[0] != count:
+            raise ShapeError(
+                f"{what} needs as many samples as {first}, {count}, got {array.shape[0]}; "
+                "each row of one belongs to the same row of the other"
+            )
+    if count == 0:
+        raise ShapeError(
+            f"{first} needs at least one sample, got an empty array of shape {tuple(head.shape)}; "
+            "check how it was selected"
+        )
+    return count
+
+
+def class_weights(class_weight, target, what):
+    """Weights (n,) float64 by the class in `target`: indices (n,) or (n, 1), or one-hot (n, classes)."""
+    if not isinstance(class_weight, dict):
+        raise ArgumentTypeError(
+            f"class_weight needs a dict of class index to weight, got {type(class_weight).__name__}; "
+            "for example {0: 1.0, 1: 5.0}"
+        )
+    if target.ndim == 2 and target.shape[1] > 1:
+        labels, classes = np.argmax(target, axis=1), target.shape[1]
+    elif target.ndim <= 2:
+        labels, classes = target.reshape(len(target)), None
+    else:
+        raise ShapeError(
+            f"class_weight needs {what} of one class a sample, got shape {tuple(target.shape)}; "
+            "use sample_weight"
+        )
+    weights = np.ones(len(labels))
+    for label, weight in class_weight.items():
+        if (
+            not isinstance(label, (int, np.integer))
+            or label < 0
+            or (classes is not None and label >= classes)
+        ):
+            raise ArgumentError(
+                f"class_weight needs class indices{f' below {classes}' if classes else ''} as keys, "
+                f"got {label!r}; use the integers that stand in {what}"
+            )
+        weights[labels == label] = weight
+    return weights
+
+
+def split(arrays, fraction):
+    """(first parts, last parts) of arrays of one length: the last holds `fraction` of the samples."""
+    if not 0 < fraction < 1:
+        raise ArgumentError(
+            f"validation_split needs a fraction between 0 and 1, got {fraction!r}; for example 0.2"
+        )
+    count = next(array.shape[0] for array in arrays if array is not None)
+    at = int(count * (1.0 - fraction))
+    if not 0 < at < count:
+        raise ArgumentError(
+            f"validation_split={fraction} of {count} samples leaves {at} to train and {count - at} to "
+            "validate on, and both need one; use more samples or another fraction"
+        )
+    cut = [(None, None) if array is None else (array[:at], array[at:]) for array in arrays]
+    return [first for first, _ in cut], [last for _, last in cut]
+
+
+def to_categorical(x, num_classes=None):
+    """One-hot rows of class indices.
+
+    Parameters
+    ----------
+    x : array_like of int, shape (...) or (..., 1)
+        Class indices, 0 or more.
+    num_classes : int, optional
+        Number of classes; the largest index + 1 by default.
+
+    Returns
+    -------
+    ndarray of float32, shape (..., num_classes)
+
+    Raises
+    ------
+    ArgumentError
+        If an index is negative or not below `num_classes`.
+    """
+    x = np.asarray(x)
+    if x.dtype.kind not in "iub":
+        if x.dtype.kind != "f" or not np.all(np.isfinite(x) & (x == np.floor(x))):
+            raise DtypeError(
+                f"to_categorical needs integer class indices, got dtype {x.dtype}; round or encode them"
+            )
+    x = x.astype(np.int64)
+    if x.ndim > 1 and x.shape[-1] == 1:
+        x = x[..., 0]
+    if num_classes is None:
+        num_classes = int(x.max()) + 1 if x.size else 0
+    if x.size and (x.min() < 0 or x.max() >= num_classes):
+        wrong = int(x.min()) if x.min() < 0 else int(x.max())
+        raise ArgumentError(
+            f"to_categorical needs indices from 0 to {num_classes - 1}, got {wrong}; "
+            "raise num_classes or check the labels"
+        )
+    out = np.zeros((x.size, num_classes), np.float32)
+    out[np.arange(x.size), x.ravel()] = 1
+    return out.reshape(*x.shape, num_classes)

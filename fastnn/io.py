@@ -1,0 +1,613 @@
+"""Model files.
+
+One file holds a model, in the container of safetensors (see `_safetensors`), so other tools read the weights:
+
+- tensors "dense/kernel", "dense/bias", ...: the parameters by name, row-major, kernels as (in, out);
+- tensors "optimizer/slot0/dense/kernel", ...: the optimizer's moments of each parameter that is trained;
+- "optimizer/iterations" (int64): updates made; "generator/batch_seed" (uint64): what keys `train_on_batch`;
+- metadata "checksum": SHA-256 of the file with these 64 digits as "0"; it stands first;
+- metadata "format": "fastnn 1"; "kind": "model", "weights" or "predictor"; "producer": who wrote it;
+- metadata "program": the Program that runs, as text; after `compile` also backward pass and updates;
+- metadata "config": JSON that describes the layers and their connections;
+- metadata "compile": JSON of the compile settings, where the optimizer is included.
+
+Limits: header 100 MiB, 2^20 tensors, names of 1024 bytes, 8 dimensions, 2^40 elements a tensor.
+Reading takes the memory of the parameters and of one tensor. Files are written beside their target, synced
+and renamed. Nothing that a file names is imported or called: layers, losses and optimizers are looked up in
+fastnn's own tables, and a layer that is not in them lives on as the nodes of its Program.
+"""
+
+import functools
+import io as _io
+import json
+import os
+
+import numpy as np
+
+from . import losses, metrics, optimizers, regularizers
+from . import model as models
+from ._safetensors import Reader, parse_json, write, write_atomically
+from .config import version
+from .errors import (
+    ArgumentError,
+    FastNNError,
+    FileAccessError,
+    FileFormatError,
+    ShapeError,
+    UnknownNameError,
+)
+from .graph import Program, calls_between
+from .layers.base import Layer, Parameter, registry
+from .layers.core import Input
+from .losses import Loss
+from .metrics import Metric
+
+FORMAT = "fastnn 1"
+
+_FOREIGN_EXTENSIONS = (".keras", ".h5", ".hdf5", ".onnx", ".pt", ".pth")
+
+
+# ---- paths ----
+
+
+def _checked_path(filepath, overwrite=True):
+    try:
+        path = os.fspath(filepath)
+    except TypeError:
+        raise ArgumentError(
+            f"save needs a path, got {type(filepath).__name__}; for example 'model.fnn'"
+        ) from None
+    extension = os.path.splitext(os.fsdecode(path))[1].lower()
+    if extension in _FOREIGN_EXTENSIONS:
+        raise ArgumentError(
+            f"save writes fastnn's own files, got the extension {extension!r} of another format; use "
+            "'.fnn', or model.export(path) for other formats"
+        )
+    if not overwrite and os.path.exists(path):
+        raise ArgumentError(f"'{path}' exists already; pass overwrite=True or another path")
+    return path
+
+
+def _open(filepath):
+    try:
+        return open(filepath, "rb")
+    except OSError as error:
+        raise FileAccessError(
+            f"cannot read '{filepath}': {error.strerror or error}; check the path",
+            errno=error.errno,
+            filename=filepath,
+        ) from error
+    except TypeError:
+        raise ArgumentError(
+            f"load needs a path, got {type(filepath).__name__}; for example 'model.fnn'"
+        ) from None
+
+
+@functools.cache
+def _producer():
+    return f"fastnn {version()}"
+
+
+# ---- writing ----
+
+
+def save(model, filepath, overwrite=True, include_optimizer=True):
+    """See `Model.save`."""
+    path = _checked_path(filepath, overwrite)
+    tensors, metadata = _model_content(model, include_optimizer)
+    write_atomically(path, lambda file: write(file, tensors, metadata))
+
+
+def save_weights(model, filepath, overwrite=True):
+    """See `Model.save_weights`."""
+    path = _checked_path(filepath, overwrite)
+    model._needs_built("saving weights")
+    metadata = {"format": FORMAT, "kind": "weights", "producer": _producer()}
+    write_atomically(path, lambda file: write(file, _parameters(model), metadata))
+
+
+def save_predictor(predictor, filepath, overwrite=True):
+    """See `Predictor.save`."""
+    path = _checked_path(filepath, overwrite)
+    tensors, metadata = _predictor_content(predictor)
+    write_atomically(path, lambda file: write(file, tensors, metadata))
+
+
+def to_bytes(obj):
+    """The file of a Model or Predictor as bytes."""
+    file = _io.BytesIO()
+    write(file, *(_model_content(obj, True) if isinstance(obj, models.Model) else _predictor_content(obj)))
+    return file.getvalue()
+
+
+def _parameters(model):
+    return [(p.name, p.dtype, p.shape, lambda p=p: p.value) for _, p in model._params]
+
+
+def _model_content(model, include_optimizer):
+    model._needs_built("saving it")
+    tensors = _parameters(model)
+    metadata = {
+        "format": FORMAT,
+        "kind": "model",
+        "producer": _producer(),
+        "program": model.program.text(),
+        "config": _dumps(describe(model)),
+    }
+    if include_optimizer and model._settings is not None:
+        metadata["compile"] = _dumps({key: _plain(value) for key, value in model._settings.items()})
+        engine = None if model._runtime is None else model._runtime.engine
+        tensors.append(
+            ("optimizer/iterations", np.int64, (), lambda: np.int64(engine.iterations if engine else 0))
+        )
+        if model._batch_seed is not None:
+            tensors.append(("generator/batch_seed", np.uint64, (), lambda: np.uint64(model._batch_seed)))
+        if engine is not None:
+            tensors.extend(
+                (name, p.dtype, p.shape, lambda id=id, slot=slot, p=p: _read_slot(engine, id, slot, p))
+                for name, id, slot, p in _moments(model)
+            )
+    return tensors, metadata
+
+
+def _predictor_content(predictor):
+    metadata = {
+        "format": FORMAT,
+        "kind": "predictor",
+        "producer": _producer(),
+        "program": predictor.program.text(),
+        "config": _dumps(predictor.form),
+    }
+    tensors = [
+        (t.name, predictor.program.dtype, t.shape, lambda t=t: predictor.read(t.id, t.shape))
+        for t in predictor.program.of_kind("param")
+    ]
+    return tensors, metadata
+
+
+def _moments(model):
+    """(name, tensor id, slot, parameter) of every optimizer moment."""
+    parameters = dict(model._params)
+    updated = [node.inputs[0] for node in model.program.nodes if not node.outputs]
+    return [
+        (f"optimizer/slot{slot}/{parameters[id].name}", id, slot, parameters[id])
+        for slot in range(model._runtime.engine.slots)
+        for id in updated
+    ]
+
+
+def _read_slot(engine, id, slot, parameter):
+    out = np.empty(parameter.shape, parameter.dtype)
+    engine.read_slot(id, slot, out)
+    return out
+
+
+def _dumps(value):
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _plain(value):
+    """Compile settings as JSON."""
+    if isinstance(value, optimizers.Optimizer):
+        return optimizers.serialize(value)
+    if isinstance(value, Loss):
+        return losses.serialize(value)
+    if isinstance(value, Metric):
+        return metrics.serialize(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    name = getattr(value, "__name__", None)
+    if name is not None and getattr(value, "__module__", "").startswith(__package__):
+        return name
+    raise ArgumentError(
+        f"the compile setting {value!r} cannot be saved; save with include_optimizer=False, or compile with "
+        "a name or object of fastnn"
+    )
+
+
+# ---- describing and rebuilding layers ----
+
+
+def describe(model):
+    """The layers of a model and how they are connected, as a dict that JSON can hold.
+
+    Returns
+    -------
+    dict
+        "layers": every layer once, nested models after the layers that they are made of; the last one is the
+        model. A layer is {"class_name", "config"}. The config of a Model lists its "inputs" ({"shape",
+        "dtype", "name"}), its "calls" ({"layer": index, "inputs": tensor numbers, "listed": bool}) and its
+        "outputs" (tensor numbers); the inputs come first in the numbers, then what each call returns. That of
+        a Sequential lists layer indices.
+    """
+    table, index = [], {}
+
+    def add(layer):
+        if layer not in index:
+            entry = _describe_graph(layer, add) if isinstance(layer, models.Model) else _describe_layer(layer)
+            index[layer] = len(table)
+            table.append(entry)
+        return index[layer]
+
+    add(model)
+    return {"layers": table}
+
+
+def _describe_layer(layer):
+    return {"class_name": type(layer).__name__, "config": layer.get_config()}
+
+
+def _describe_graph(model, add):
+    model._needs_built("describing it")
+    config = {"name": model.name, "dtype": model.dtype, "trainable": model.trainable}
+    inputs = [{"shape": list(t.shape[1:]), "dtype": t.dtype, "name": t.name} for t in model._inputs]
+    if isinstance(model, models.Sequential):
+        return {
+            "class_name": "Sequential",
+            "config": {**config, "inputs": inputs, "layers": [add(layer) for layer in model._layers]},
+        }
+    number = {id(t): i for i, t in enumerate(model._inputs)}
+    calls = []
+    for call in calls_between(model._inputs, model._outputs):
+        calls.append(
+            {"layer": add(call.layer), "inputs": [number[id(t)] for t in call.inputs], "listed": call.listed}
+        )
+        for tensor in call.outputs:
+            number[id(tensor)] = len(number)
+    return {
+        "class_name": "Model",
+        "config": {
+            **config,
+            "inputs": inputs,
+            "input_form": _form_text(model._input_form),
+            "calls": calls,
+            "outputs": [number[id(t)] for t in model._outputs],
+            "output_form": _form_text(model._output_form),
+        },
+    }
+
+
+def _form_text(form):
+    return {None: None, list: "list", tuple: "tuple"}[form] if not isinstance(form, list) else {"keys": form}
+
+
+def _structure(form, items):
+    if form is None:
+        return items[0]
+    if isinstance(form, dict):
+        return dict(zip(form["keys"], items, strict=True))
+    return {"list": list, "tuple": tuple}[form](items)
+
+
+def rebuild(description):
+    """The model that `describe` described, with fresh weights.
+
+    Raises
+    ------
+    UnknownNameError
+        If it needs a layer that fastnn does not have.
+    FileFormatError
+        If it describes no model.
+    """
+    try:
+        made = []
+        for entry in description["layers"]:
+            made.append(_rebuild_layer(entry["class_name"], entry["config"], made))
+        model = made[-1]
+    except FastNNError:
+        raise
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError, RecursionError) as error:
+        raise FileFormatError(
+            f"the description of the layers is malformed ({type(error).__name__}: {error}); "
+            "it is damaged or foreign"
+        ) from error
+    if not isinstance(model, models.Model):
+        raise FileFormatError("the description of the layers holds no model; it is damaged or foreign")
+    return model
+
+
+def _rebuild_layer(name, config, made):
+    if name not in ("Model", "Sequential"):
+        return registry.find(name).from_config(config)
+    common = {"name": config["name"], "dtype": config["dtype"], "trainable": config["trainable"]}
+    inputs = [
+        Input(tuple(entry["shape"]), dtype=entry["dtype"], name=entry["name"]) for entry in config["inputs"]
+    ]
+    if name == "Sequential":
+        return models.Sequential([*inputs, *(made[_natural(i)] for i in config["layers"])], **common)
+    tensors = list(inputs)
+    for call in config["calls"]:
+        read = [tensors[_natural(i)] for i in call["inputs"]]
+        layer = made[_natural(call["layer"])]
+        given = layer(read if call["listed"] else read[0])
+        tensors.extend(given if isinstance(given, list) else [given])
+    outputs = [tensors[_natural(i)] for i in config["outputs"]]
+    return models.Model(
+        _structure(config["input_form"], inputs), _structure(config["output_form"], outputs), **common
+    )
+
+
+def _natural(value):
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no index")
+    return value
+
+
+class StoredProgram(Layer):
+    """The forward part of a Program as one layer: how layers of a file live on whose class is not known here.
+
+    Parameters
+    ----------
+    text : str
+        The Program's text. Parameters keep their names; those with an update are trainable.
+    name, trainable, dtype
+        As in Layer.
+    """
+
+    def __init__(self, text, name=None, trainable=True, dtype=None):
+        super().__init__(name=name, trainable=trainable, dtype=dtype)
+        self._program = Program.parse(text)
+        program = self._program
+        self._outputs = [root.tensor for root in program.roots_of("output")]
+        updated = {node.inputs[0] for node in program.nodes if not node.outputs}
+        penalties = {
+            node.inputs[0]: regularizers.L1L2(*node.attrs) for node in program.nodes if node.op == "penalty"
+        }
+        self._by_id = {}
+        for t in program.of_kind("param"):
+            declared = not updated or t.id in updated
+            parameter = Parameter(
+                t.name, t.shape, _zeros, penalties.get(t.id), declared and trainable, program.dtype
+            )
+            self._by_id[t.id] = parameter
+            self._weights.append(parameter)
+            self._declared.append(declared)
+        self._text = text
+
+    def call(self, x):
+        """Emits the nodes that the outputs need."""
+        program = self._program
+        values = list(x) if isinstance(x, (list, tuple)) else [x]
+        known = dict(zip((t.id for t in program.of_kind("input")), values, strict=True))
+        builder = values[0].builder
+        known.update((id, builder.param(p)) for id, p in self._by_id.items())
+        for i in program.needed(self._outputs):
+            node = program.nodes[i]
+            made = builder.emit(
+                node.op,
+                *(known[t] for t in node.inputs),
+                shape=program.tensors[node.outputs[0]].shape,
+                **program.attrs(node),
+            )
+            known.update(zip(node.outputs, made if isinstance(made, tuple) else (made,)))
+        made = [known[id] for id in self._outputs]
+        return made[0] if len(made) == 1 else made
+
+    def get_config(self):
+        """Return the constructor's arguments as a dict that JSON can hold."""
+        return {**super().get_config(), "text": self._text}
+
+
+def _zeros(shape, dtype):
+    return np.zeros(shape, dtype)
+
+
+registry.add(StoredProgram)
+
+
+def _model_of(program_text):
+    layer = StoredProgram(program_text, name="program")
+    program = layer._program
+    inputs = [Input(t.shape[1:], dtype=t.type, name=t.name or None) for t in program.of_kind("input")]
+    made = layer(inputs if len(inputs) > 1 else inputs[0])
+    names = [root.name for root in program.roots_of("output")]
+    return models.Model(
+        inputs if len(inputs) > 1 else inputs[0],
+        dict(zip(names, made)) if len(names) > 1 else made,
+        dtype=program.dtype,
+    )
+
+
+# ---- reading ----
+
+
+def load(filepath):
+    """Read what `Model.save` or `Predictor.save` wrote, whatever the file's extension.
+
+    Parameters
+    ----------
+    filepath : str or path
+
+    Returns
+    -------
+    Model or Predictor
+        With its weights; a Model saved with `include_optimizer` goes on training where it stood.
+
+    Raises
+    ------
+    FileAccessError
+        If the file cannot be read.
+    FileFormatError
+        If it is damaged, truncated, beyond the limits, or of another kind.
+    """
+    with _open(filepath) as file:
+        return _read(file, f"'{filepath}'")
+
+
+def load_model(filepath, custom_objects=None, compile=True):
+    """Read a model as `load` does; without its compile settings for `compile=False`.
+
+    Parameters
+    ----------
+    filepath : str or path
+    custom_objects : dict, optional
+        Not needed: layers that are not fastnn's own run from the Program in the file.
+    compile : bool, default True
+
+    Returns
+    -------
+    Model
+    """
+    with _open(filepath) as file:
+        return _read(file, f"'{filepath}'", compile)
+
+
+def from_bytes(content):
+    """The Model or Predictor that `to_bytes` wrote."""
+    return _read(_io.BytesIO(content), "the pickled model")
+
+
+def open_checked(file, label, kinds=("model", "weights", "predictor")):
+    """A Reader of a fastnn file of one of these kinds."""
+    reader = Reader(file, label)
+    written = reader.metadata.get("format", "")
+    if written != FORMAT:
+        if written.startswith("fastnn "):
+            raise FileFormatError(
+                f"{label} has the format {written!r}, this version reads {FORMAT!r}; update fastnn"
+            )
+        raise FileFormatError(
+            f"{label} is a safetensors file of another program, not a fastnn model file; "
+            "assign its arrays with model.parameters[name].assign(array)"
+        )
+    kind = reader.metadata.get("kind")
+    if kind not in kinds:
+        hint = "use model.load_weights(path) on a model" if kind == "weights" else "load it with fastnn.load"
+        raise FileFormatError(f"{label} holds {kind!r}, needed is one of {list(kinds)}; {hint}")
+    return reader
+
+
+def _read(file, label, compile=True):
+    reader = open_checked(file, label, ("model", "predictor"))
+    try:
+        if reader.metadata["kind"] == "predictor":
+            return _read_predictor(reader, label)
+        return _read_model(reader, label, compile)
+    except (FileFormatError, FileAccessError):
+        raise
+    except KeyError as error:
+        raise FileFormatError(f"{label} lacks {error}; it is damaged or foreign") from error
+    except FastNNError as error:
+        raise FileFormatError(f"{label} describes no valid model ({error})") from error
+
+
+def _read_model(reader, label, compile):
+    description = parse_json(reader.metadata["config"], f"the layers' description in {label}")
+    try:
+        model = rebuild(description)
+    except UnknownNameError:
+        model = _model_of(reader.metadata["program"])
+    _check_parameters(reader, label, {p.name: p for _, p in model._params})
+    for _, p in model._params:
+        p.assign(reader.read(p.name))
+    if not compile or "compile" not in reader.metadata:
+        return model
+    settings = parse_json(reader.metadata["compile"], f"the compile settings in {label}")
+    if not isinstance(settings, dict) or not set(settings) <= set(_SETTINGS):
+        raise FileFormatError(f"{label} has malformed compile settings; it is damaged or foreign")
+    model.compile(**settings)
+    if "generator/batch_seed" in reader.tensors:
+        model._batch_seed = int(_scalar(reader, label, "generator/batch_seed", "<u8"))
+    iterations = int(_scalar(reader, label, "optimizer/iterations", "<i8"))
+    if iterations < 0:
+        raise FileFormatError(f"{label} counts {iterations} updates; it is damaged or foreign")
+    if iterations or any(name.startswith("optimizer/slot") for name in reader.tensors):
+        engine = model._engine().engine
+        moments = _moments(model)
+        _check_parameters(reader, label, {name: p for name, _, _, p in moments})
+        for name, id, slot, _ in moments:
+            engine.write_slot(id, slot, reader.read(name))
+        engine.iterations = iterations
+    return model
+
+
+_SETTINGS = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics")
+
+
+def _check_parameters(reader, label, parameters):
+    """All tensors must be there, of the right type and shape, before anything of their size is allocated."""
+    for name, p in parameters.items():
+        found = reader.tensors.get(name)
+        if found is None:
+            raise FileFormatError(f"{label} lacks the tensor {name!r}; it is damaged or foreign")
+        if found[0] != np.dtype(p.dtype) or found[1] != p.shape:
+            raise FileFormatError(
+                f"{label} holds {name!r} as {found[0]} {found[1]}, the model needs {p.dtype} {p.shape}; "
+                "it is damaged or foreign"
+            )
+
+
+def _scalar(reader, label, name, dtype):
+    found = reader.tensors.get(name)
+    if found is None or found[0] != np.dtype(dtype) or found[1] != ():
+        raise FileFormatError(f"{label} lacks the number {name!r}; it is damaged or foreign")
+    return reader.read(name)[()]
+
+
+def _read_predictor(reader, label):
+    from .predictor import Predictor
+
+    program = Program.parse(reader.metadata["program"])
+    form = parse_json(reader.metadata["config"], f"the predictor's description in {label}")
+    tensors = program.of_kind("param")
+    _check_parameters(
+        reader, label, {t.name: Parameter(t.name, t.shape, None, dtype=program.dtype) for t in tensors}
+    )
+    return Predictor.from_program(program, form, lambda t: reader.read(t.name))
+
+
+def load_weights(model, filepath, skip_mismatch=False):
+    """See `Model.load_weights`."""
+    model._needs_built("loading weights")
+    with _open(filepath) as file:
+        label = f"'{filepath}'"
+        reader = open_checked(file, label)
+        stored = {name for name in reader.tensors if not name.startswith(("optimizer/", "generator/"))}
+        own = model.parameters
+        fitting = [name for name in own if name in stored and reader.tensors[name][1] == own[name].shape]
+        if not skip_mismatch:
+            for name, p in own.items():
+                if name not in stored:
+                    raise UnknownNameError.among(f"parameter of {label}", name, stored)
+                if reader.tensors[name][1] != p.shape:
+                    raise ShapeError(
+                        f"{label} holds {name!r} of shape {reader.tensors[name][1]}, the model "
+                        f"needs {p.shape}; "
+                        "pass skip_mismatch=True to leave it"
+                    )
+            surplus = sorted(stored - set(own))
+            if surplus:
+                raise UnknownNameError.among(f"parameter of the model, which {label} holds,", surplus[0], own)
+        for name in fitting:
+            own[name].assign(reader.read(name))
+
+
+def info(filepath):
+    """What a file holds, as text: kind, producer, sizes, and a model's summary."""
+    with _open(filepath) as file:
+        label = f"'{filepath}'"
+        reader = open_checked(file, label)
+        parameters = {
+            name: entry
+            for name, entry in reader.tensors.items()
+            if not name.startswith(("optimizer/", "generator/"))
+        }
+        lines = [
+            f"{label}: a {reader.metadata['kind']} file ({FORMAT}), written by "
+            f"{reader.metadata.get('producer', 'an unknown version')}"
+        ]
+        if reader.metadata["kind"] == "model":
+            model = _read(file, label)
+            lines.extend(model._summary_lines())
+            if model.optimizer is not None:
+                lines.append(
+                    f"Compiled: {model._settings['optimizer']!r}, loss {_plain(model._settings['loss'])!r}, "
+                    f"{model._engine().engine.iterations} updates made"
+                )
+        else:
+            lines.extend(f"{name}: {dtype} {shape}" for name, (dtype, shape, _) in parameters.items())
+    return "\n".join(lines)

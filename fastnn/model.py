@@ -1,0 +1,1103 @@
+"""Model and Sequential: networks that train, evaluate and predict."""
+
+import threading
+from types import MappingProxyType
+
+import numpy as np
+
+from . import data, optimizers, progress, seeds
+from ._engine import Runtime
+from .arguments import check_float, check_int
+from .compile import compile_program
+from .config import check_dtype
+from .errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DeviceError,
+    GraphError,
+    NonFiniteLossError,
+    NotCompiledError,
+    ShapeError,
+    UnknownNameError,
+)
+from .graph import Tensor, layers_between, replay, trace
+from .history import History
+from .layers.base import Layer
+from .layers.core import Input
+from .losses import Loss
+from .structure import any_symbolic, flatten, metrics_per_output, per_output, shape_like, unique
+from .training import Trainer, check_verbose, notify, validation_epochs
+
+_TRAIN_ROWS = 32  # batch_size=None, as in Keras
+_PREDICT_ROWS = 256  # the same where nothing but speed depends on it
+
+
+class Model(Layer):
+    """A network from symbolic inputs to outputs.
+
+    Parameters
+    ----------
+    inputs, outputs : Tensor, or list, tuple or dict of Tensor
+        Dict keys name the arrays in `fit` and `predict`; other inputs and outputs are named by their layers.
+    name : str, optional
+    dtype : {"float32", "float64"}, optional
+        Type of parameters and arithmetic. By default that of parameters which another model holds already,
+        else "float32" (see `fastnn.config.set_floatx`).
+    device : {"cpu"}, default "cpu"
+    trainable : bool, default True
+
+    Attributes
+    ----------
+    layers : list of Layer
+        In the order of the graph.
+    parameters : mapping of str to Parameter
+        By name, such as "dense/kernel", in the order of `get_weights`.
+    inputs, outputs : list of Tensor
+    optimizer : Optimizer or None
+        Set by `compile`; its `learning_rate` may be changed at any time.
+    history : History or None
+        Of the last `fit`.
+
+    Notes
+    -----
+    A model is a layer: called on symbolic tensors it becomes part of another model, which shares its
+    parameters. Called on arrays it predicts.
+    """
+
+    def __init__(self, inputs=None, outputs=None, name=None, dtype=None, device="cpu", trainable=True):
+        if inputs is None or outputs is None:
+            raise ArgumentError(
+                "Model needs inputs and outputs, for example Model(x, y); Sequential takes a list of layers"
+            )
+        self._prepare(name, dtype, device, trainable)
+        self._wire(inputs, outputs)
+
+    # -- making --
+
+    def _prepare(self, name, dtype, device, trainable):
+        if device != "cpu":
+            raise DeviceError(
+                f"{type(self).__name__} runs on device 'cpu', got {device!r}; leave the argument out"
+            )
+        super().__init__(name=name, trainable=trainable)
+        self.dtype = None if dtype is None else check_dtype(dtype)
+        self.device = device
+        self.optimizer = self.history = None
+        self._settings = self._compiled = self._runtime = self._batch_seed = None
+        self._lock = threading.Lock()
+
+    def _wire(self, inputs, outputs):
+        self._inputs, input_keys, self._input_form = flatten(inputs, "inputs")
+        self._outputs, output_keys, self._output_form = flatten(outputs, "outputs")
+        self._input_names = input_keys or unique(t.name for t in self._inputs)
+        self._output_names = output_keys or unique(t.call.layer.name for t in self._outputs)
+        for tensor in self._inputs:
+            if not isinstance(tensor, Tensor):
+                raise GraphError(
+                    f"{self._label} needs symbolic inputs such as fastnn.Input makes, "
+                    f"got {type(tensor).__name__}"
+                )
+        layers = layers_between(self._inputs, self._outputs)
+        held = {p.dtype for layer in layers for p in layer.weights if p._storage is not None}
+        self.dtype = self.dtype or (held.pop() if len(held) == 1 else check_dtype(None))
+        self._layers = layers
+        self._forward, self._params = trace(self._inputs, self._outputs, self.dtype, self._output_names)
+        names = {}
+        for layer in layers:
+            if names.setdefault(layer.name, layer) is not layer:
+                raise GraphError(
+                    f"{self._label} holds two layers named {layer.name!r}; give one another name"
+                )
+        by_name = {p.name: p for _, p in self._params}
+        if len(by_name) != len(self._params):
+            raise GraphError(
+                f"{self._label} holds two parameters of one name among {[p.name for _, p in self._params]}; "
+                "give the layers of nested models names of their own"
+            )
+        self._parameters = MappingProxyType(by_name)
+        self._input_ids = [t.id for t in self._forward.of_kind("input")]
+        self._output_ids = [root.tensor for root in self._forward.roots_of("output")]
+        self._compiled = self._runtime = None
+        self.built = True
+        if not self._trainable:
+            self.trainable = False
+        if self._settings is not None:
+            self._link()
+
+    def _needs_built(self, what):
+        if not self.built:
+            raise GraphError(
+                f"{self._label} does not know its input shape yet, so {what} is not possible; "
+                "add an Input first or call it on data"
+            )
+
+    @property
+    def layers(self):
+        """list of Layer: in the order of the graph."""
+        return list(self._layers)
+
+    @property
+    def parameters(self):
+        """mapping of str to Parameter: by name, in the order of `get_weights`."""
+        self._needs_built("listing parameters")
+        return self._parameters
+
+    @property
+    def weights(self):
+        """list of Parameter: all, in the order of the layers."""
+        return [p for _, p in self._params] if self.built else []
+
+    @property
+    def trainable(self):
+        """bool: setting it sets every layer; a compiled model follows at its next `compile`."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        self._trainable = bool(value)
+        for layer in self._layers:
+            layer.trainable = value
+
+    @property
+    def inputs(self):
+        """list of Tensor."""
+        self._needs_built("listing inputs")
+        return list(self._inputs)
+
+    @property
+    def outputs(self):
+        """list of Tensor."""
+        self._needs_built("listing outputs")
+        return list(self._outputs)
+
+    @property
+    def input(self):
+        """Tensor, or list or dict of Tensor: as the model was made."""
+        self._needs_built("its input")
+        return shape_like(self._input_form, self._inputs)
+
+    @property
+    def output(self):
+        """Tensor, or list or dict of Tensor: as the model was made."""
+        self._needs_built("its output")
+        return shape_like(self._output_form, self._outputs)
+
+    @property
+    def input_shape(self):
+        """tuple, or list of tuple: None for the batch, then the sizes."""
+        shapes = [t.shape for t in self.inputs]
+        return shapes[0] if len(shapes) == 1 else shapes
+
+    @property
+    def output_shape(self):
+        """tuple, or list of tuple: None for the batch, then the sizes."""
+        shapes = [t.shape for t in self.outputs]
+        return shapes[0] if len(shapes) == 1 else shapes
+
+    @property
+    def input_names(self):
+        """list of str: keys of dict inputs."""
+        self._needs_built("listing inputs")
+        return list(self._input_names)
+
+    @property
+    def output_names(self):
+        """list of str: keys of dict targets, losses and metrics."""
+        self._needs_built("listing outputs")
+        return list(self._output_names)
+
+    @property
+    def program(self):
+        """Program: what the engine runs; after `compile` with losses, backward pass and updates."""
+        self._needs_built("its Program")
+        return self._forward if self._compiled is None else self._compiled.program
+
+    def get_layer(self, name=None, index=None):
+        """The layer of that name, or at that index.
+
+        Raises
+        ------
+        UnknownNameError, ArgumentError
+            If there is none.
+        """
+        if (name is None) == (index is None):
+            raise ArgumentError(f"get_layer needs a name or an index, got name={name!r} and index={index!r}")
+        if name is None:
+            index = check_int("get_layer", "index", index)
+            if not -len(self._layers) <= index < len(self._layers):
+                raise ArgumentError(
+                    f"get_layer: {self._label} has {len(self._layers)} layers, got index {index}"
+                )
+            return self._layers[index]
+        for layer in self._layers:
+            if layer.name == name:
+                return layer
+        raise UnknownNameError.among("layer", name, [layer.name for layer in self._layers])
+
+    def call(self, x):
+        """Emits the nodes of all layers: the model as a layer of another one."""
+        values = list(x) if isinstance(x, (list, tuple)) else [x]
+        if len(values) != len(self._inputs):
+            raise ShapeError(f"{self._label} takes {len(self._inputs)} tensors, got {len(values)}")
+        for name, tensor, value in zip(self._input_names, self._inputs, values):
+            if tensor.shape != value.shape:
+                raise ShapeError(
+                    f"{self._label} expects input {name!r} of shape {tensor.shape}, got {value.shape}"
+                )
+        made = replay(self._inputs, self._outputs, values)
+        return made[0] if len(made) == 1 else made
+
+    def __call__(self, *inputs, training=False):
+        """On arrays: the outputs, as `predict` gives them. On symbolic tensors: a symbolic tensor.
+
+        Parameters
+        ----------
+        *inputs : array_like or Tensor, or one list or dict of them
+        training : bool, default False
+            Whether dropout is active (arrays only).
+        """
+        if inputs and any_symbolic(inputs):
+            if len(inputs) == 1 and isinstance(inputs[0], dict):
+                inputs = (data.by_name(inputs[0], self._input_names, f"{self._label}'s input"),)
+            return super().__call__(*inputs)
+        if not inputs:
+            raise ArgumentTypeError(f"{self._label} is called on arrays or symbolic tensors, got nothing")
+        return self._run_forward(inputs[0] if len(inputs) == 1 else list(inputs), None, True, training)
+
+    # -- compile --
+
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        loss_weights=None,
+        metrics=None,
+        weighted_metrics=None,
+        run_eagerly=False,
+        steps_per_execution=1,
+        jit_compile="auto",
+        auto_scale_loss=True,
+    ):
+        """Choose what training minimises and how.
+
+        Parameters
+        ----------
+        optimizer : str or Optimizer, default "rmsprop"
+        loss : str or Loss, or list or dict of them for several outputs
+            Dicts go by output name; an output without a loss is not trained on.
+        loss_weights : float, or list or dict of float, optional
+            Factor of each output's loss in the total; 1 by default.
+        metrics : list of str or Metric, or list or dict of such lists, optional
+            "accuracy" becomes binary, categorical or sparse by the output's shape and the loss.
+        weighted_metrics : like metrics, optional
+            Metrics that count `sample_weight` and `class_weight`.
+        run_eagerly, steps_per_execution, jit_compile, auto_scale_loss
+            Taken so that Keras scripts run; they change nothing here, as whole epochs always run compiled.
+
+        Raises
+        ------
+        UnknownNameError
+            A loss, metric or optimizer that does not exist; the message names the nearest.
+        ShapeError
+            A loss that cannot take the output's shape.
+        """
+        settings = {
+            "optimizer": optimizers.get(optimizer),
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+        }
+        if settings["optimizer"] is None:
+            raise ArgumentTypeError("compile needs an optimizer, got None; for example 'adam'")
+        before = self._settings
+        self._settings = settings
+        if self.built:
+            try:
+                self._link()
+            except BaseException:
+                self._settings = before
+                raise
+        self.optimizer = settings["optimizer"]
+
+    def _link(self):
+        """Makes the Program that trains out of the forward one and the settings."""
+        s, names = self._settings, self._output_names
+        compiled = compile_program(
+            self._forward,
+            self._params,
+            losses=per_output(s["loss"], names, "loss", (str, Loss, dict)),
+            metrics=metrics_per_output(s["metrics"], names, "metrics"),
+            weighted_metrics=metrics_per_output(s["weighted_metrics"], names, "weighted_metrics"),
+            loss_weights=per_output(s["loss_weights"], names, "loss_weights", (int, float)),
+            optimizer=s["optimizer"],
+        )
+        several = len(compiled.loss_names) > 1
+        self._value_names = ("loss", *(compiled.loss_names if several else ()), *compiled.metric_names)
+        self._compiled, self._runtime, self._batch_seed = compiled, None, None
+
+    def _needs_compiled(self, what):
+        if self._settings is None:
+            raise NotCompiledError(
+                f"{self._label} needs compile(...) before {what}; for example compile('adam', 'mse')"
+            )
+
+    def _needs_loss(self, what):
+        self._needs_compiled(what)
+        if not self._compiled.loss_names:
+            raise NotCompiledError(
+                f"{self._label} was compiled without a loss, which {what} needs; "
+                "for example compile('adam', 'mse')"
+            )
+
+    @property
+    def metrics_names(self):
+        """list of str: names of what `evaluate` returns, in order."""
+        self._needs_compiled("metrics_names")
+        self._needs_built("metrics_names")
+        return list(self._value_names)
+
+    def _engine(self):
+        runtime = self._runtime
+        if runtime is None:
+            with self._lock:
+                if self._runtime is None:
+                    self._runtime = Runtime(self.program, self._params)
+                runtime = self._runtime
+        return runtime
+
+    def _values(self, results, rows):
+        """Loss, each output's loss if there are several, and metrics, from sums over `rows` samples."""
+        compiled = self._compiled
+        weights = compiled.loss_weights
+        losses = [results[2 * i] / rows for i in range(len(weights))]
+        total = 0.0
+        for weight, loss in zip(weights, losses):
+            total += weight * loss
+        at = 2 * len(losses)
+        values = [total, *losses] if len(losses) > 1 else [total]
+        for _ in compiled.metric_names:
+            values.append(results[at] / results[at + 1] if results[at + 1] else 0.0)
+            at += 2
+        for _ in range(compiled.penalties):
+            values[0] += results[at] / results[at + 1]
+            at += 2
+        return values
+
+    # -- arrays --
+
+    def _bind_inputs(self, x):
+        """Arrays by input tensor id, and their number of samples."""
+        found, labelled = {}, []
+        for name, id, tensor, array in zip(
+            self._input_names,
+            self._input_ids,
+            self._inputs,
+            data.by_name(x, self._input_names, f"{self._label}'s input"),
+        ):
+            what = f"{self._label}'s input {name!r}"
+            found[id] = data.fit_input(data.as_array(array, what), tensor.shape[1:], what)
+            labelled.append((what, found[id]))
+        return found, data.common_length(labelled)
+
+    def _bind_batch(self, x, y, sample_weight, class_weight=None):
+        """Arrays by tensor id: inputs, targets and sample weights; and the number of samples."""
+        found, count = self._bind_inputs(x)
+        outputs = self._compiled.outputs
+        names = [o.name for o in outputs]
+        wanted = [o for o in outputs if o.target is not None]
+        if wanted and y is None:
+            raise ArgumentTypeError(
+                f"{self._label} needs targets y for {[o.name for o in wanted]}, got None; "
+                "pass them as the second argument"
+            )
+        first = (f"{self._label}'s input", next(iter(found.values())))
+        raw = {}
+        if wanted:
+            if (
+                not isinstance(y, dict)
+                and isinstance(y, (list, tuple))
+                and len(wanted) == len(y) < len(outputs)
+            ):
+                names = [o.name for o in wanted]
+            elif isinstance(y, dict):
+                known, names = names, [o.name for o in wanted]
+                y = {k: v for k, v in y.items() if k in names or k not in known}
+            elif len(wanted) == 1 and not isinstance(y, (list, tuple)):
+                names = [wanted[0].name]
+            raw = dict(zip(names, data.by_name(y, names, f"{self._label}'s targets")))
+        for o in wanted:
+            what = f"{self._label}'s targets {o.name!r}"
+            raw[o.name] = array = data.as_array(raw[o.name], what)
+            found[o.target] = data.fit_target(array, o.target_shape[1:], o.target_dtype == "int32", what)
+            data.common_length([first, (what, array)])
+        self._bind_weights(found, first, raw, sample_weight, class_weight)
+        return found, count
+
+    def _bind_weights(self, found, first, targets, sample_weight, class_weight):
+        outputs = [o for o in self._compiled.outputs if o.weight is not None]
+        if sample_weight is None:
+            given = {}
+        elif isinstance(sample_weight, dict):
+            given = dict(sample_weight)
+        elif isinstance(sample_weight, (list, tuple)) and len(self._compiled.outputs) > 1:
+            names = [o.name for o in self._compiled.outputs]
+            given = dict(zip(names, data.by_name(sample_weight, names, "sample_weight")))
+        else:
+            given = {o.name: sample_weight for o in outputs}
+        for name in given:
+            if name not in self._output_names:
+                raise UnknownNameError.among("output in sample_weight", name, self._output_names)
+        if class_weight is not None and len(self._compiled.outputs) > 1:
+            raise ArgumentError(
+                f"class_weight needs a model of one output, got {len(self._compiled.outputs)}; "
+                "pass a sample_weight for each output"
+            )
+        for o in outputs:
+            weight = given.get(o.name)
+            what = f"sample_weight of {o.name!r}"
+            if weight is not None:
+                weight = data.fit_target(data.as_array(weight, what), (), False, what)
+                data.common_length([first, (what, weight)])
+            if class_weight is not None and o.name in targets:
+                by_class = data.class_weights(class_weight, targets[o.name], f"targets {o.name!r}")
+                weight = by_class if weight is None else by_class * weight
+            if weight is not None:
+                found[o.weight] = weight
+
+    def _build_for(self, x):
+        """What an unbuilt Sequential does with its first data."""
+        self._needs_built("running it")
+
+    def _rows(self, batch_size, default, count):
+        if batch_size is None:
+            return min(default, count)
+        if isinstance(batch_size, str):
+            if batch_size != "full":
+                raise ArgumentError(f"batch_size needs a positive integer or 'full', got {batch_size!r}")
+            return count
+        return min(check_int("Model", "batch_size", batch_size, 1), count)
+
+    # -- training --
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        initial_epoch=0,
+        steps_per_epoch=None,
+        validation_steps=None,
+        validation_batch_size=None,
+        validation_freq=1,
+        *,
+        seed=None,
+        check_finite=True,
+    ):
+        """Train on arrays.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, ...), or list or dict of them
+            Inputs. Anything with the buffer protocol, `__array__` or DLPack; it is not copied.
+        y : array_like, shape (n, ...), or list or dict of them
+            Targets: class indices (n,) for sparse losses, else the output's shape.
+        batch_size : int or "full", optional
+            Samples a step; 32 by default, the whole set for "full".
+        epochs : int, default 1
+            The epoch to train up to, counted from 0: `epochs - initial_epoch` are run.
+        verbose : {"auto", 0, 1, 2}
+            0 silent; 1 (and "auto") a progress bar, or a line an epoch where the output is redirected; 2 a
+            line an epoch.
+        callbacks : list, optional
+            Objects with any of Keras's methods `set_model`, `set_params`, `on_train_begin`, `on_epoch_begin`,
+            `on_epoch_end`, `on_train_end`. Setting `model.stop_training` ends training after the epoch.
+        validation_split : float, default 0.0
+            Fraction of the samples, the last ones before shuffling, to validate on instead of training.
+        validation_data : (x, y) or (x, y, sample_weight), optional
+        shuffle : bool, default True
+            A new order each epoch; it follows from `seed`.
+        class_weight : dict of int to float, optional
+            Weight of the samples of each class.
+        sample_weight : array_like, shape (n,), or list or dict of them, optional
+        initial_epoch : int, default 0
+        steps_per_epoch, validation_steps : int, optional
+            At most so many batches an epoch or validation.
+        validation_batch_size : int, optional
+            As large as is fast by default; results do not depend on it.
+        validation_freq : int or collection of int, default 1
+            Validate every so many epochs, or after the epochs listed (counted from 1).
+        seed : int, optional
+            Of shuffling and dropout; the next one of `fastnn.set_seed` by default, or a fresh one.
+        check_finite : bool, default True
+            Refuse NaN and infinities in the data.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        NotCompiledError
+            Without `compile`.
+        ShapeError, DtypeError, ArgumentError
+            Data that do not fit the model or each other.
+        DataError
+            A NaN, infinity or label out of range; the message says where. The weights are those of the last
+            whole epoch.
+        NonFiniteLossError
+            The loss became NaN or infinite; the weights are those of the last finite epoch.
+        """
+        self._needs_compiled("fit")
+        self._build_for(x)
+        self._needs_loss("fit")
+        epochs = check_int("fit", "epochs", epochs, 0)
+        initial_epoch = check_int("fit", "initial_epoch", initial_epoch, 0)
+        check_verbose("fit", verbose)
+        arrays, count = self._bind_batch(x, y, sample_weight, class_weight)
+        validation = None
+        if validation_data is not None:
+            validation = self._bind_validation(validation_data)
+        elif validation_split:
+            check_float("fit", "validation_split", validation_split)
+            first, last = data.split(list(arrays.values()), validation_split)
+            validation = dict(zip(arrays, last)), count - first[0].shape[0]
+            arrays, count = dict(zip(arrays, first)), first[0].shape[0]
+        rows = self._rows(batch_size, _TRAIN_ROWS, count)
+        steps = -(-count // rows)
+        if steps_per_epoch is not None:
+            steps = min(steps, check_int("fit", "steps_per_epoch", steps_per_epoch, 1))
+        if seed is None:
+            seed = seeds.next_seed()
+        else:
+            seed = check_int("fit", "seed", seed, 0) & (1 << 64) - 1
+        params = {"verbose": verbose, "epochs": epochs, "steps": steps, "batch_size": rows, "samples": count}
+        self.history = History(params, seed)
+        runtime = self._engine()
+        with runtime.session("train", rows) as session:
+            session.bind(arrays)
+            trainer = Trainer(
+                self, runtime.engine, session, count, rows, steps, bool(shuffle), bool(check_finite)
+            )
+            if validation is None:
+                trainer.run(initial_epoch, epochs, progress.make(verbose), callbacks or ())
+                return self.history
+            held_out, held_out_count = validation
+            held_out_rows = self._rows(validation_batch_size, _PREDICT_ROWS, held_out_count)
+            limit = -1
+            if validation_steps is not None:
+                limit = check_int("fit", "validation_steps", validation_steps, 1)
+            with runtime.session("evaluate", held_out_rows) as evaluator:
+                evaluator.bind(held_out)
+                trainer.validate = lambda: self._evaluate(
+                    evaluator, held_out_count, held_out_rows, limit, check_finite
+                )
+                trainer.validates = validation_epochs(validation_freq)
+                trainer.run(initial_epoch, epochs, progress.make(verbose), callbacks or ())
+        return self.history
+
+    def _bind_validation(self, validation_data):
+        if not isinstance(validation_data, (list, tuple)) or len(validation_data) not in (2, 3):
+            raise ArgumentTypeError(
+                "validation_data needs a tuple (x, y) or (x, y, sample_weight), got "
+                f"{type(validation_data).__name__}"
+            )
+        x, y, *weight = validation_data
+        return self._bind_batch(x, y, weight[0] if weight else None)
+
+    def _evaluate(self, session, count, rows, steps, check_finite, show=None):
+        for done in session.walk(count, rows, check_finite, steps):
+            if show is not None and show.live:
+                show.update(done, self._value_names, self._values(session.results(), done))
+        return self._values(session.results(), done)
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        return_dict=False,
+        *,
+        check_finite=True,
+    ):
+        """Loss and metrics on arrays.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            As in `fit`.
+        batch_size : int or "full", optional
+            As large as is fast by default; the values do not depend on it.
+        verbose : {"auto", 0, 1, 2}
+            As in `fit`, but "auto" is silent.
+        steps : int, optional
+            At most so many batches.
+        callbacks : list, optional
+            Objects with any of Keras's methods `set_model`, `on_test_begin`, `on_test_end`.
+        return_dict : bool, default False
+        check_finite : bool, default True
+            Refuse NaN and infinities in the data.
+
+        Returns
+        -------
+        float, list of float or dict
+            The loss; with metrics a list in the order of `metrics_names`; a dict by name for `return_dict`.
+        """
+        self._needs_compiled("evaluate")
+        self._build_for(x)
+        check_verbose("evaluate", verbose)
+        arrays, count = self._bind_batch(x, y, sample_weight)
+        rows = self._rows(batch_size, _PREDICT_ROWS, count)
+        steps = -1 if steps is None else check_int("evaluate", "steps", steps, 1)
+        show = progress.make(0 if verbose == "auto" else verbose)
+        notify(callbacks, "set_model", self)
+        notify(callbacks, "on_test_begin", {})
+        with self._engine().session("evaluate", rows) as session:
+            session.bind(arrays)
+            show.start("Evaluate", count)
+            try:
+                values = self._evaluate(session, count, rows, steps, check_finite, show)
+                show.finish(self._value_names, values)
+            finally:
+                show.close()
+        notify(callbacks, "on_test_end", dict(zip(self._value_names, values)))
+        return self._returned(values, return_dict)
+
+    def _returned(self, values, return_dict):
+        if return_dict:
+            return dict(zip(self._value_names, values))
+        return values[0] if len(values) == 1 else values
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None, *, check_finite=True):
+        """Outputs for arrays.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, ...), or list or dict of them
+        batch_size : int or "full", optional
+            As large as is fast by default; the outputs do not depend on it.
+        verbose : {"auto", 0, 1, 2}
+            As in `fit`, but "auto" is silent.
+        steps : int, optional
+            At most so many batches.
+        callbacks : list, optional
+            Objects with any of Keras's methods `set_model`, `on_predict_begin`, `on_predict_end`.
+        check_finite : bool, default True
+            Refuse NaN and infinities in `x`.
+
+        Returns
+        -------
+        ndarray, shape (n, ...), or list or dict of them
+            As the model's outputs were given; of the model's dtype.
+        """
+        check_verbose("predict", verbose)
+        show = progress.make(0 if verbose == "auto" else verbose)
+        steps = -1 if steps is None else check_int("predict", "steps", steps, 1)
+        notify(callbacks, "set_model", self)
+        notify(callbacks, "on_predict_begin", {})
+        made = self._run_forward(x, batch_size, check_finite, False, steps, show)
+        notify(callbacks, "on_predict_end", {})
+        return made
+
+    def _run_forward(self, x, batch_size, check_finite, training, steps=-1, show=None):
+        self._build_for(x)
+        arrays, count = self._bind_inputs(x)
+        rows = self._rows(batch_size, _PREDICT_ROWS, count)
+        if steps * rows > 0 and steps * rows < count:
+            count = steps * rows
+            arrays = {id: array[:count] for id, array in arrays.items()}
+        made = [np.empty((count, *t.shape[1:]), self.dtype) for t in self._outputs]
+        seed = seeds.next_seed() if training else 0
+        with self._engine().session("predict", rows, training) as session:
+            session.bind(arrays)
+            session.bind(dict(zip(self._output_ids, made)))
+            if show is None:
+                for _ in session.walk(count, rows, check_finite, seed=seed):
+                    pass
+            else:
+                show.start("Predict", count)
+                try:
+                    for done in session.walk(count, rows, check_finite, seed=seed):
+                        show.update(done, (), ())
+                    show.finish((), ())
+                finally:
+                    show.close()
+        return shape_like(self._output_form, made)
+
+    def train_on_batch(
+        self, x, y=None, sample_weight=None, class_weight=None, return_dict=False, *, check_finite=True
+    ):
+        """One optimizer step on all samples given.
+
+        Returns
+        -------
+        float, list of float or dict
+            Loss and metrics of the batch before the step, as `evaluate` returns them.
+
+        Notes
+        -----
+        Dropout is keyed by the step and the row, with a seed that is drawn at the first call.
+        """
+        self._needs_compiled("train_on_batch")
+        self._build_for(x)
+        self._needs_loss("train_on_batch")
+        arrays, count = self._bind_batch(x, y, sample_weight, class_weight)
+        if self._batch_seed is None:
+            self._batch_seed = seeds.next_seed()
+        runtime = self._engine()
+        engine = runtime.engine
+        step = engine.iterations
+        engine.snapshot()
+        with runtime.session("train", count) as session:
+            session.bind(arrays)
+            session.begin(count, count, False, bool(check_finite), self._batch_seed, step, 0)
+            try:
+                session.run(1, -1.0, self.optimizer.learning_rates(step, 1))
+            except NonFiniteLossError:
+                engine.restore()
+                raise NonFiniteLossError(
+                    f"the loss of this batch is NaN or infinite at update {step} (counted from 0); the "
+                    "weights are those before it: lower the learning rate, set clipnorm, or scale the "
+                    "data",
+                    step=step,
+                ) from None
+            values = self._values(session.results(), count)
+        return self._returned(values, return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """Loss and metrics of one batch, as `evaluate` returns them."""
+        return self.evaluate(
+            x, y, batch_size="full", verbose=0, sample_weight=sample_weight, return_dict=return_dict
+        )
+
+    def predict_on_batch(self, x):
+        """Outputs for one batch, as `predict` returns them."""
+        return self.predict(x, batch_size="full", verbose=0)
+
+    def gradients(
+        self, x, y=None, sample_weight=None, with_inputs=False, training=False, *, check_finite=True
+    ):
+        """Gradients of the total loss, penalties included, over all samples as one batch.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            As in `fit`.
+        with_inputs : bool, default False
+            Also return the gradients by the inputs.
+        training : bool, default False
+            Whether dropout is active.
+        check_finite : bool, default True
+            Refuse NaN and infinities in the data.
+
+        Returns
+        -------
+        gradients : dict of str to ndarray
+            By parameter name, for the trainable parameters in the order of `get_weights`; zeros where the
+            loss does not depend on one.
+        by_inputs : ndarray, or list or dict of ndarray
+            Only for `with_inputs`: shaped like x; zeros for integer inputs.
+        """
+        self._needs_compiled("gradients")
+        self._build_for(x)
+        self._needs_loss("gradients")
+        arrays, count = self._bind_batch(x, y, sample_weight)
+        index = self._compiled.gradients
+        with self._engine().session("gradients", count, bool(training)) as session:
+            session.bind(arrays)
+            session.begin(count, count, False, bool(check_finite), seeds.next_seed() if training else 0, 0, 0)
+            session.run(-1, -1.0, 0.0)
+
+            def read(id, shape):
+                out = np.zeros(shape, self.dtype)
+                if id in index:
+                    session.session.gradient(index[id], out)
+                return out
+
+            found = {p.name: read(id, p.shape) for id, p in self._params if p.trainable}
+            if not with_inputs:
+                return found
+            by_inputs = [read(id, (count, *t.shape[1:])) for id, t in zip(self._input_ids, self._inputs)]
+        return found, shape_like(self._input_form, by_inputs)
+
+    def freeze(self):
+        """A Predictor: a snapshot of the network and its weights for the fastest calls.
+
+        Returns
+        -------
+        Predictor
+            Later training does not change it. It can be saved, and called from many threads.
+        """
+        from .predictor import Predictor
+
+        self._needs_built("freeze")
+        return Predictor.of(self)
+
+    # -- files --
+
+    def save(self, filepath, overwrite=True, include_optimizer=True):
+        """Write the model to one file: layers, weights, compile settings and optimizer state.
+
+        Parameters
+        ----------
+        filepath : str or path
+            Any extension but those of other formats; ".fnn" by custom.
+        overwrite : bool, default True
+            Whether an existing file may be replaced.
+        include_optimizer : bool, default True
+            Keep the compile settings and the optimizer's state, so that training goes on after `fastnn.load`.
+
+        Raises
+        ------
+        FileAccessError
+            If the file cannot be written; an old one stays as it was.
+        ArgumentError
+            For the extension of another format.
+        """
+        from . import io
+
+        io.save(self, filepath, overwrite, include_optimizer)
+
+    def save_weights(self, filepath, overwrite=True):
+        """Write the parameters alone, by name, to one file; see `load_weights`."""
+        from . import io
+
+        io.save_weights(self, filepath, overwrite)
+
+    def load_weights(self, filepath, skip_mismatch=False):
+        """Read parameters by name from a file of `save_weights` or `save`.
+
+        Parameters
+        ----------
+        filepath : str or path
+        skip_mismatch : bool, default False
+            Leave parameters as they are whose name or shape does not fit, instead of raising.
+
+        Raises
+        ------
+        FileFormatError
+            If the file is damaged or of another kind.
+        ShapeError, UnknownNameError
+            If names or shapes do not fit; no parameter is changed then.
+        """
+        from . import io
+
+        io.load_weights(self, filepath, skip_mismatch)
+
+    def __reduce__(self):
+        from . import io
+
+        return io.from_bytes, (io.to_bytes(self),)
+
+    def get_config(self):
+        """The layers and how they are connected, as a dict that JSON can hold; see `from_config`."""
+        from . import io
+
+        self._needs_built("get_config")
+        return io.describe(self)
+
+    @classmethod
+    def from_config(cls, config):
+        """A model with fresh weights from what `get_config` returned; only fastnn's layers are known."""
+        from . import io
+
+        return io.rebuild(config)
+
+    # -- text --
+
+    def summary(self, line_length=None, print_fn=None):
+        """Print a table of the layers, their output shapes and parameter counts.
+
+        Parameters
+        ----------
+        line_length : int, optional
+            Width of the table.
+        print_fn : callable, optional
+            Gets the text instead of the screen.
+        """
+        text = "\n".join(self._summary_lines(line_length))
+        (print if print_fn is None else print_fn)(text)
+
+    def _summary_rows(self):
+        rows = []
+        for layer in self._layers:
+            made = [t for call in layer._calls for t in call.outputs]
+            shape = str(made[0].shape) if made else "?"
+            rows.append(
+                (
+                    f"{layer.name} ({type(layer).__name__})",
+                    shape,
+                    f"{sum(p.size for p in layer.weights):,}" if layer.built or made else "?",
+                )
+            )
+        return rows
+
+    def _summary_lines(self, line_length=None):
+        rows = [("Layer (type)", "Output shape", "Params"), *self._summary_rows()]
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        if line_length is not None:
+            widths[0] = max(
+                8,
+                min(
+                    widths[0], check_int("summary", "line_length", line_length, 1) - widths[1] - widths[2] - 4
+                ),
+            )
+        rows = [f"{a[: widths[0]]:{widths[0]}}  {b:{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
+        yield f'Model: "{self.name}"'
+        yield rows[0]
+        yield "-" * (sum(widths) + 4)
+        yield from rows[1:]
+        yield "-" * (sum(widths) + 4)
+        total = sum(p.size for p in self.weights)
+        trainable = sum(p.size for p in self.trainable_weights)
+        size = np.dtype(self.dtype or check_dtype(None)).itemsize
+        yield f"Total params: {total:,} ({_bytes_text(total * size)})"
+        yield f"Trainable params: {trainable:,} ({_bytes_text(trainable * size)})"
+        yield f"Non-trainable params: {total - trainable:,} ({_bytes_text((total - trainable) * size)})"
+
+    def __repr__(self):
+        state = "compiled" if self._settings is not None else "not compiled"
+        if not self.built:
+            return f"<{type(self).__name__} {self.name!r}: {len(self._layers)} layers, not built, {state}>"
+        return (
+            f"<{type(self).__name__} {self.name!r}: {self.input_shape} -> {self.output_shape}, "
+            f"{sum(p.size for p in self.weights):,} parameters, {self.dtype}, {state}>"
+        )
+
+    def _repr_html_(self):
+        from html import escape
+
+        body = "".join(
+            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in self._summary_rows()
+        )
+        return (
+            f"<p>{escape(repr(self))}</p><table><thead><tr><th>Layer (type)</th>"
+            f"<th>Output shape</th><th>Params</th>"
+            f"</tr></thead><tbody>{body}</tbody></table>"
+        )
+
+
+class Sequential(Model):
+    """A model whose layers follow one another.
+
+    Parameters
+    ----------
+    layers : list of Layer, optional
+        Without an `Input` in front, the first data or tensor that it sees gives the input shape.
+    name, dtype, device, trainable
+        As in Model.
+    """
+
+    def __init__(self, layers=None, name=None, dtype=None, device="cpu", trainable=True):
+        self._layers, self._made, self._source = [], [], None
+        self._prepare(name, dtype, device, trainable)
+        if layers is not None and not isinstance(layers, (list, tuple)):
+            raise ArgumentTypeError(f"Sequential takes a list of layers, got {type(layers).__name__}")
+        for layer in layers or ():
+            self._append(layer)
+        self._chain()
+
+    def add(self, layer):
+        """Append a layer, or an `Input` in front. A compiled model keeps its settings, not its moments.
+
+        Raises
+        ------
+        ArgumentTypeError
+            If it is not a layer.
+        """
+        self._append(layer)
+        try:
+            self._chain()
+        except BaseException:
+            self._layers.pop()
+            self._chain()
+            raise
+
+    def _append(self, layer):
+        if isinstance(layer, Layer):
+            if any(other.name == layer.name for other in self._layers):
+                raise ArgumentError(
+                    f"{self._label} has a layer named {layer.name!r} already; give each a name of its own"
+                )
+            self._layers.append(layer)
+        elif not isinstance(layer, Tensor):
+            raise ArgumentTypeError(
+                f"{self._label} is made of layers, got {type(layer).__name__}; for example Dense(10)"
+            )
+        elif layer.call.inputs:
+            raise GraphError(
+                f"{self._label} begins with an Input, got the output of layer {layer.call.layer.name!r}"
+            )
+        elif self._source is not None or self._layers:
+            raise GraphError(
+                f"{self._label} takes an Input only in front, but has {len(self._layers)} layers already"
+            )
+        else:
+            self._source = layer
+
+    def pop(self):
+        """Take the last layer off and return it."""
+        if not self._layers:
+            raise ArgumentError(f"{self._label} has no layers to take off")
+        layer = self._layers.pop()
+        self._chain()
+        return layer
+
+    def build(self, shape=None):
+        """Make the parameters for inputs of `shape`, the batch (None) included."""
+        if self._source is None and shape is not None:
+            self._source = Input(tuple(shape)[1:])
+            try:
+                self._chain()
+            except BaseException:
+                self._source = None
+                raise
+
+    def _chain(self):
+        """Connects the layers from the source on, where it is known."""
+        self.built = False
+        self._compiled = self._runtime = None
+        del self._made[len(self._layers) :]
+        if self._source is None or not self._layers:
+            return
+        while len(self._made) < len(self._layers):
+            self._made.append(self._layers[len(self._made)](self._made[-1] if self._made else self._source))
+        layers = self._layers
+        self._wire(self._source, self._made[-1])
+        self._layers = layers  # without the Input, as in Keras
+
+    def ensure_built(self, shape):
+        """Make the parameters if that has not happened yet."""
+        if not self.built:
+            self.build(shape)
+            self._needs_built("calling it")
+
+    def _build_for(self, x):
+        if self.built:
+            return
+        if self._source is None and self._layers and x is not None:
+            array = data.as_array(
+                data.by_name(x, ["x"], f"{self._label}'s input")[0], f"{self._label}'s input"
+            )
+            self.build((None, *(array.shape[1:] or (1,))))
+        self._needs_built("running it")
+
+
+def _bytes_text(count):
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.4g} {unit}"
+        count /= 1024
+    return f"{count:.4g} GiB"

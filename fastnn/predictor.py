@@ -1,0 +1,167 @@
+"""Predictors: frozen networks for the fastest calls."""
+
+import math
+
+import numpy as np
+
+from . import _core, data
+from .errors import ArgumentTypeError, ShapeError
+from .structure import shape_like
+
+
+class Predictor(_core.Predictor):
+    """A snapshot of a network and its weights with nothing left to decide per call; `Model.freeze` makes it.
+
+    `predictor(x, out=None)` takes one sample (features,) or several (n, features) and returns a new array or
+    fills `out`. Contiguous arrays of the model's dtype are read in place; others are converted first. Any
+    number of threads may call it. Inputs are not looked through for NaN and infinities.
+
+    Attributes
+    ----------
+    program : Program
+        The forward part.
+    """
+
+    @staticmethod
+    def of(model):
+        """A Predictor of a built Model; a `StructuredPredictor` where it has several inputs or outputs."""
+        form = {
+            "input": _plain(model._input_form),
+            "output": _plain(model._output_form),
+            "inputs": model.input_names,
+        }
+        values = dict(model._params)
+        return Predictor.from_program(model._forward, form, lambda tensor: values[tensor.id].value)
+
+    @staticmethod
+    def from_program(program, form, value_of):
+        """A Predictor of a forward Program; `value_of(tensor)` gives the value of each parameter."""
+        engine = _core.Engine(program.text())
+        for tensor in program.of_kind("param"):
+            engine.param(tensor.id).write(value_of(tensor))
+        inputs, outputs = program.of_kind("input"), program.roots_of("output")
+        if len(inputs) == len(outputs) == 1 and form["input"] is None and form["output"] is None:
+            out = program.tensors[outputs[0].tensor]
+            made = Predictor(engine, inputs[0].id, out.id, inputs[0].shape[1:], out.shape[1:])
+        else:
+            made = StructuredPredictor(engine, program, form)
+        made.program, made.form = program, form
+        return made
+
+    def read(self, tensor, shape):
+        """The value of the parameter with this tensor id."""
+        out = np.empty(shape, self.program.dtype)
+        self.engine.param(tensor).read(out)
+        return out
+
+    def save(self, filepath, overwrite=True):
+        """Write it to a file that `fastnn.load` reads.
+
+        Raises
+        ------
+        FileAccessError
+            If the file cannot be written; an old one stays as it was.
+        """
+        from . import io
+
+        io.save_predictor(self, filepath, overwrite)
+
+    def __reduce__(self):
+        from . import io
+
+        return io.from_bytes, (io.to_bytes(self),)
+
+    def __repr__(self):
+        inputs = [t.shape[1:] for t in self.program.of_kind("input")]
+        outputs = [self.program.tensors[root.tensor].shape[1:] for root in self.program.roots_of("output")]
+        size = sum(math.prod(t.shape) for t in self.program.of_kind("param"))
+        ends = f"{_text(inputs)} -> {_text(outputs)}"
+        return f"<{type(self).__name__}: {ends}, {size:,} parameters, {self.program.dtype}>"
+
+
+class StructuredPredictor:
+    """A Predictor of several inputs or outputs, which are given and returned as the model's are."""
+
+    read, save, __reduce__, __repr__ = (
+        Predictor.read,
+        Predictor.save,
+        Predictor.__reduce__,
+        Predictor.__repr__,
+    )
+
+    def __init__(self, engine, program, form):
+        self.engine = engine
+        self._inputs = program.of_kind("input")
+        self._outputs = [program.tensors[root.tensor] for root in program.roots_of("output")]
+        self._names, self._form = form["inputs"], _form(form["output"])
+        self._idle = []
+
+    def __call__(self, x, out=None):
+        """Outputs for several samples.
+
+        Parameters
+        ----------
+        x : list or dict of array_like, shape (n, ...)
+        out : list of ndarray, shape (n, ...), optional
+            Contiguous arrays of the model's dtype to fill.
+
+        Returns
+        -------
+        ndarray, or list or dict of ndarray
+        """
+        given = []
+        for name, tensor, array in zip(
+            self._names, self._inputs, data.by_name(x, self._names, "the predictor's input")
+        ):
+            what = f"the predictor's input {name!r}"
+            given.append((what, data.fit_input(data.as_array(array, what), tensor.shape[1:], what)))
+        count = data.common_length(given)
+        if out is None:
+            made = [np.empty((count, *t.shape[1:]), self.engine.dtype) for t in self._outputs]
+        else:
+            made = self._checked(out, count)
+        try:
+            session = self._idle.pop()
+        except IndexError:
+            session = self.engine.session("predict", 256)
+        try:
+            for tensor, (_, array) in zip(self._inputs, given):
+                session.bind(tensor.id, array)
+            for tensor, array in zip(self._outputs, made):
+                session.bind(tensor.id, array)
+            session.begin(count, min(count, 256), False, False)
+            session.run(-1, -1.0, 0.0)
+        finally:
+            for tensor in (*self._inputs, *self._outputs):
+                session.bind(tensor.id, None)
+            self._idle.append(session)
+        return shape_like(self._form, made)
+
+    def _checked(self, out, count):
+        needed = [(count, *t.shape[1:]) for t in self._outputs]
+        arrays = data.by_name(out, [str(i) for i in range(len(needed))], "out")
+        for array, shape in zip(arrays, needed):
+            if not (
+                isinstance(array, np.ndarray) and array.dtype == self.engine.dtype and array.flags.carray
+            ):
+                raise ArgumentTypeError(
+                    f"out needs contiguous, writable {self.engine.dtype} arrays, got "
+                    f"{getattr(array, 'dtype', type(array).__name__)}; make them with numpy.empty"
+                )
+            if array.shape != shape:
+                raise ShapeError(
+                    f"out needs arrays of shapes {_text(needed)}, got {array.shape}; use numpy.empty"
+                )
+        return arrays
+
+
+def _plain(form):
+    return {list: "list", tuple: "tuple"}.get(form, form) if not isinstance(form, list) else form
+
+
+def _form(plain):
+    return {"list": list, "tuple": tuple}.get(plain) if not isinstance(plain, list) else plain
+
+
+def _text(shapes):
+    return ", ".join(map(str, shapes))

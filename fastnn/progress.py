@@ -1,0 +1,99 @@
+"""The progress of `fit`, `evaluate` and `predict` on the screen."""
+
+import sys
+import time
+
+
+def _in_notebook():
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
+
+
+def _format(value):
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.3e}"
+
+
+def _summary(names, values):
+    return " - ".join(f"{name}: {_format(value)}" for name, value in zip(names, values))
+
+
+class Silent:
+    """verbose=0."""
+
+    live = False
+
+    def start(self, label, samples):
+        pass
+
+    def update(self, done, names, values):
+        pass
+
+    def finish(self, names, values):
+        pass
+
+    def close(self):
+        pass
+
+
+class Lines(Silent):
+    """verbose=2, and a bar's stand-in where the output is redirected: one line an epoch."""
+
+    def start(self, label, samples):
+        self._label, self._samples, self._begun = label, samples, time.perf_counter()
+
+    def finish(self, names, values):
+        seconds = time.perf_counter() - self._begun
+        rate = self._samples / max(seconds, 1e-9)
+        shown = f"{self._label} - {seconds:.3g} s - {rate:,.0f} samples/s - {_summary(names, values)}"
+        print(shown.removesuffix(" - "), flush=True)
+
+
+class Bar(Silent):
+    """verbose=1 on a terminal or in a notebook: a tqdm bar an epoch."""
+
+    live = True
+
+    def __init__(self):
+        from tqdm.auto import tqdm  # only here: its import costs more than fastnn's
+
+        self._tqdm = tqdm
+        self._bar = None
+
+    def start(self, label, samples):
+        self._bar = self._tqdm(
+            total=samples,
+            desc=label,
+            unit="sample",
+            unit_scale=True,
+            file=sys.stdout,
+            mininterval=0,
+            dynamic_ncols=True,
+        )
+        self._done = 0
+
+    def update(self, done, names, values):
+        if names:
+            self._bar.set_postfix_str(_summary(names, values), refresh=False)
+        self._bar.update(done - self._done)
+        self._done = done
+
+    def finish(self, names, values):
+        self.update(self._bar.total, names, values)
+        self._bar.refresh()
+        self.close()
+
+    def close(self):
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def make(verbose):
+    """The display for a checked `verbose`: 0, 1, 2 or "auto" (which is 1)."""
+    if verbose == 0:
+        return Silent()
+    if verbose != 2:
+        if _in_notebook() or getattr(sys.stdout, "isatty", bool)():
+            return Bar()
+    return Lines()
