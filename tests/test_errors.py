@@ -1,0 +1,124 @@
+"""Every mistake gets its typed error that says value seen, value needed and a hint, and nothing is lost."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+import fastnn as fnn
+from fastnn import errors, layers, optimizers
+from fastnn.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    FastNNError,
+    NonFiniteLossError,
+    ShapeError,
+    UnknownNameError,
+)
+
+
+def model(loss="mse", **arguments):
+    made = fnn.Sequential([fnn.Input((3,), name="x"), layers.Dense(2, name="out")])
+    made.compile("sgd", loss, **arguments)
+    return made
+
+
+X, Y = np.ones((6, 3)), np.zeros((6, 2))
+
+
+def test_every_error_is_also_a_builtin():
+    for cls in vars(errors).values():
+        if isinstance(cls, type) and cls is not FastNNError:
+            assert issubclass(cls, FastNNError) and len(cls.__mro__) > 4, cls
+
+
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda: model("mean_squared_eror"), UnknownNameError, "mean_squared_error"),
+        (lambda: model(metrics=["acuracy"]), UnknownNameError, "accuracy"),
+        (
+            lambda: fnn.Sequential([fnn.Input((3,)), layers.Dense(1)]).compile("adan"),
+            UnknownNameError,
+            "adam",
+        ),
+        (
+            lambda: fnn.Sequential([fnn.Input((3,)), layers.Dense(1)]).compile(None),
+            ArgumentTypeError,
+            "optimizer",
+        ),
+        (lambda: layers.Dense(3, activation="rela"), UnknownNameError, "relu"),
+        (lambda: model({"outt": "mse"}), UnknownNameError, "out"),
+        (lambda: model(["mse", "mse"]), ArgumentError, "1 "),
+        (lambda: model().fit(X, Y, epochs=-1), ArgumentError, "-1"),
+        (lambda: model().fit(X, Y, epochs=1.5), ArgumentTypeError, "1.5"),
+        (lambda: model().fit(X, Y, batch_size=0), ArgumentError, "0"),
+        (lambda: model().fit(X, Y, batch_size="all"), ArgumentError, "full"),
+        (lambda: model().fit(X, Y, verbose=3), ArgumentError, "3"),
+        (lambda: model().fit(X, Y, validation_split=1.5), ArgumentError, "1.5"),
+        (lambda: model().fit(X[:1], Y[:1], validation_split=0.5), ArgumentError, "samples"),
+        (lambda: model().fit(X, Y, validation_data=X), ArgumentTypeError, "tuple"),
+        (lambda: model().fit(X, Y, validation_data=(X, Y[:3])), ShapeError, "3"),
+        (lambda: model().fit(X, Y, seed=-1), ArgumentError, "-1"),
+        (lambda: model().fit(X, Y, sample_weight={"outt": np.ones(6)}), UnknownNameError, "out"),
+        (lambda: model().fit(X, Y, class_weight=[1, 2]), ArgumentTypeError, "dict"),
+        (lambda: model().fit(X, Y, class_weight={7: 1.0}), ArgumentError, "7"),
+        (lambda: model().fit(X[:, :2], Y), ShapeError, "3"),
+        (lambda: model().fit(X, Y[:4]), ShapeError, "6"),
+        (lambda: model().fit(X, {"o": Y}), ArgumentError, "out"),
+        (lambda: model().gradients(X), ArgumentTypeError, "targets"),
+        (lambda: fnn.set_num_threads(-1), ArgumentError, "-1"),
+        (lambda: fnn.set_num_threads("2"), ArgumentTypeError, "2"),
+        (lambda: fnn.config.set_floatx("float16"), errors.DtypeError, "float16"),
+        (lambda: fnn.show_config("json"), ArgumentError, "json"),
+        (lambda: fnn.Sequential([3]), ArgumentTypeError, "int"),
+        (lambda: fnn.Sequential().pop(), ArgumentError, "no layers"),
+    ],
+)
+def test_mistakes(call, error, words):
+    with pytest.raises(error) as caught:
+        call()
+    assert words in str(caught.value)
+    assert isinstance(caught.value, FastNNError)
+
+
+def test_failed_compile_keeps_the_old_settings():
+    made = model()
+    with pytest.raises(UnknownNameError):
+        made.compile("adam", "nothing")
+    assert isinstance(made.optimizer, optimizers.SGD)
+    made.fit(X, Y, verbose=0)
+
+
+@pytest.mark.parametrize("batch_size", [2, "full"])
+def test_loss_that_turns_non_finite(batch_size):
+    made = fnn.Sequential([fnn.Input((3,)), layers.Dense(2), layers.Dense(2)])
+    made.compile(optimizers.SGD(1e12), "mse", metrics=["mae"])
+    x = np.random.default_rng(0).normal(size=(6, 3))
+    with pytest.raises(NonFiniteLossError, match="epoch") as caught:
+        made.fit(x, Y, epochs=50, batch_size=batch_size, verbose=0, seed=0)
+    error = caught.value
+    assert error.epoch >= 0 and error.step >= 0
+    assert pickle.loads(pickle.dumps(error)).epoch == error.epoch
+    assert np.isfinite(made.evaluate(x, Y)[0])
+    assert len(made.history.epoch) == error.epoch
+    made.compile(optimizers.SGD(0.0), "mse")
+    made.fit(x, Y, verbose=0)
+
+
+def test_non_finite_batch_leaves_the_weights():
+    made = model()
+    before = made.get_weights()
+    with pytest.raises(NonFiniteLossError):
+        made.train_on_batch(X, np.full((6, 2), 1e30))
+    np.testing.assert_array_equal(made.get_weights()[0], before[0])
+
+
+def test_data_errors_go_back_to_the_epochs_begin():
+    made = model()
+    before = made.get_weights()
+    y = Y.copy()
+    y[5] = np.nan
+    with pytest.raises(errors.DataError, match=r"targets 'out'.*row 5"):
+        made.fit(X, y, batch_size=1, shuffle=False, verbose=0)
+    np.testing.assert_array_equal(made.get_weights()[0], before[0])

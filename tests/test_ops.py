@@ -1,0 +1,385 @@
+"""Every op of the registry, on every instruction set, type and awkward size: values against plain NumPy, derivatives against
+finite differences, and sentinels round every buffer. A new op is covered as soon as it has a row, or fails for want of a case."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fastnn import _core
+from fastnn.backends import xp
+from fastnn.graph import Program
+
+DTYPES = ("float32", "float64")
+TOLERANCE = {"float32": 4e-6, "float64": 1e-12}
+
+# Batch sizes and row shapes: one, tails of vectors and tiles, more than one block of rows, rank 3, and rows a power of two
+# of bytes apart (which the planner pads).
+BATCHED = [(1, 1), (2, 3), (7, 17), (33, 40), (5, 3, 9), (130, 7), (6, 256)]
+# rows, k, n of products: also longer than a block of k.
+PRODUCTS = [(1, 1, 1), (3, 5, 7), (6, 16, 16), (13, 33, 47), (29, 300, 40), (1, 128, 257), (101, 64, 10), (4, 3, 8, 9), (3, 700, 1024)]
+FLAT = [(1,), (7,), (300,), (3, 5), (20, 37), ()]
+
+ATTRS = {
+    "step": {"straight_through": 0}, "leaky_relu": {"negative_slope": 0.2}, "elu": {"alpha": 1.3}, "gelu": {"approximate": 0},
+    "huber": {"delta": 0.6}, "loss_seed": {"loss_weight": 0.7}, "binary_accuracy": {"threshold": 0.5},
+    "penalty": {"l1": 0.02, "l2": 0.3}, "clip_value": {"clip": 0.4}, "clip_norm": {"clip": 0.9}, "dropout": {"rate": 0.3, "key": 5},
+}  # fmt: skip
+VARIANTS = {"gelu": [{"approximate": 0}, {"approximate": 1}], "step": [{"straight_through": 0}, {"straight_through": 1}]}
+OPTIMIZERS = {
+    "sgd": [dict(momentum=0, nesterov=0, weight_decay=0), dict(momentum=0.9, nesterov=0, weight_decay=0.1),
+            dict(momentum=0.8, nesterov=1, weight_decay=0)],
+    "rmsprop": [dict(rho=0.9, momentum=0, epsilon=1e-7, centered=0, weight_decay=0),
+                dict(rho=0.9, momentum=0.5, epsilon=1e-7, centered=0, weight_decay=0.01),
+                dict(rho=0.8, momentum=0.5, epsilon=1e-6, centered=1, weight_decay=0)],
+    "adam": [dict(beta_1=0.9, beta_2=0.999, epsilon=1e-7, amsgrad=0, weight_decay=0),
+             dict(beta_1=0.8, beta_2=0.99, epsilon=1e-5, amsgrad=1, weight_decay=0.02)],
+}  # fmt: skip
+
+
+def variants(op):
+    base = op.removesuffix("_grad")
+    return VARIANTS.get(base, [ATTRS.get(op, ATTRS.get(base, {}))])
+
+
+def probabilities(rng, shape):
+    p = rng.uniform(0.05, 1, shape)
+    return p / p.sum(axis=-1, keepdims=True)
+
+
+class Case:
+    """One node on its own: its inputs by name of kind, its attributes, and the shape of an output that has to be given."""
+
+    def __init__(self, op, inputs, attrs=None, shape=None):
+        self.op, self.inputs, self.attrs, self.shape = op, inputs, attrs or {}, shape
+
+    def program(self, dtype):
+        """The Program, the ids of its inputs and of its outputs."""
+        program = Program(dtype)
+        ids = []
+        for kind, value in self.inputs:
+            batched = kind != "param"
+            shape = (None, *value.shape[1:]) if batched else value.shape
+            ids.append(program.add_tensor(kind, shape, "int32" if value.dtype.kind == "i" else dtype))
+        made = program.add_node(self.op, ids, self.attrs, None if self.shape is None else (None, *self.shape[1:]))
+        made = made if isinstance(made, tuple) else (made,)
+        for m in made:
+            tensor = program.tensors[m]
+            if tensor.batched:
+                program.add_root("output", m, name=f"out{m}")
+            else:
+                program.add_root("grad", m, program.add_tensor("param", tensor.shape))
+        program.verify()
+        return program, ids, made
+
+    def run(self, dtype, isa, threads=1, wrap=lambda a: a, text=None):
+        """The outputs as the engine computes them; the session is guarded."""
+        program, ids, made = self.program(dtype)
+        _core.set_threads(threads)
+        engine = _core.Engine(program.text(), isa=isa)
+        rows = max(len(v) for kind, v in self.inputs if kind != "param") if any(k != "param" for k, _ in self.inputs) else 1
+        batched = program.tensors[made[0]].batched
+        session = engine.session("predict" if batched else "gradients", rows, training=self.op == "dropout", guard=True)
+        kept = []
+        for i, (kind, value) in zip(ids, self.inputs):
+            value = value if value.dtype.kind == "i" else value.astype(dtype)
+            if kind == "param":
+                engine.param(i).write(np.ascontiguousarray(value))
+            else:
+                kept.append(wrap(value))
+                session.bind(i, kept[-1])
+        outs = []
+        for m in made if batched else ():
+            outs.append(np.full((rows, *program.tensors[m].shape[1:]), np.nan, dtype))
+            session.bind(m, outs[-1])
+        session.begin(rows, rows, seed=11, epoch=3)
+        assert session.run(-1, -1.0, 0.0) == (1, True)
+        session.check()
+        for i, m in enumerate(() if batched else made):
+            outs.append(np.full(program.tensors[m].shape, np.nan, dtype))
+            session.gradient(i, outs[-1])
+        return outs
+
+    def expected(self, dtype):
+        """What plain NumPy makes of the same inputs in float64, after the same rounding of them."""
+        values = [v if v.dtype.kind == "i" else v.astype(dtype).astype(np.float64) for _, v in self.inputs]
+        extra = {"shape": self.shape} if self.shape is not None else {}
+        if self.op == "dropout":
+            extra = {"seed": 11, "epoch": 3}
+        made = getattr(xp, self.op)(*values, **self.attrs, **extra)
+        return made if isinstance(made, tuple) else (made,)
+
+
+def cases_of(op):
+    """Cases of an op, by its rule."""
+    info, rng = _core.OPS[op], np.random.default_rng(list(op.encode()))
+    rule = info.rule
+
+    def normal(shape):
+        x = rng.normal(size=shape) * 2
+        return np.where(np.abs(x) < 0.05, 0.5, x)  # away from the kinks
+
+    if rule == "SAME" and op in ("penalty_grad", "clip_value"):
+        return [Case(op, [("param", normal(s))] * info.inputs, a) for s in FLAT for a in variants(op)]
+    if rule == "SAME":
+        made = []
+        for shape in BATCHED:
+            for attrs in variants(op):
+                x = normal(shape)
+                if op.endswith("_grad"):
+                    forward = op.removesuffix("_grad")
+                    known = x if _core.OPS[forward].needs == "X" else getattr(xp, forward)(x, **attrs)
+                    made.append(Case(op, [("input", normal(shape)), ("input", known)], attrs))
+                else:
+                    made.append(Case(op, [("input", x)] + [("input", normal(shape))] * (info.inputs - 1), attrs))
+        if op in ("add", "multiply"):
+            made += [Case(op, [("param", normal(s)), ("param", normal(s))]) for s in FLAT]
+        return made
+    if rule in ("MATMUL", "MATMUL_NT", "MATMUL_TN"):
+        made = []
+        for *rows, k, n in PRODUCTS:
+            x, w, dy = normal((*rows, k)), normal((k, n)), normal((*rows, n))
+            made.append(Case(op, {"MATMUL": [("input", x), ("param", w)], "MATMUL_NT": [("input", dy), ("param", w)],
+                                  "MATMUL_TN": [("input", x), ("input", dy)]}[rule]))  # fmt: skip
+        return made
+    if rule == "BIAS":
+        return [Case(op, [("input", normal(s)), ("param", normal(s[-1:]))]) for s in BATCHED]
+    if rule == "SUM_ROWS":
+        return [Case(op, [("input", normal(s))]) for s in [*BATCHED, (9, 700)]]
+    if rule == "CONCAT":
+        joined = [((4, 3), (4, 5), 1), ((1, 256), (1, 256), 1), ((3, 2, 5), (3, 4, 5), 1), ((3, 2, 5), (3, 2, 1), 2), ((2, 3, 2, 4), (2, 3, 5, 4), 2)]
+        return [Case(op, [("input", normal(a)), ("input", normal(b)), ("input", normal(a))], {"axis": axis}) for a, b, axis in joined]
+    if rule == "SLICE":
+        cut = [((4, 9), 1, 2, 5), ((5, 512), 1, 256, 256), ((3, 6, 5), 1, 2, 3), ((3, 6, 5), 2, 4, 1), ((2, 3, 5, 4), 2, 0, 2)]
+        return [Case(op, [("input", normal(s))], {"axis": axis, "start": start}, (*s[:axis], size, *s[axis + 1 :])) for s, axis, start, size in cut]
+    if rule == "RESHAPE":
+        return [Case(op, [("input", normal(s))], None, t) for s, t in [((4, 6), (4, 2, 3)), ((3, 2, 5), (3, 10)), ((2, 256), (2, 16, 16)), ((5, 1), (5,))]]
+    if rule in ("LOSS", "LOSS_GRAD", "LOSS_IDX", "LOSS_IDX_GRAD"):
+        made = []
+        for shape in [(1, 2), (3, 10), (33, 17), (4, 3, 5), (2, 40), (257, 3)]:
+            targets = rng.integers(0, shape[-1], shape[:-1])
+            if rule.startswith("LOSS_IDX"):
+                target = targets
+            elif "cce" in op or op == "categorical_accuracy":
+                target = np.eye(shape[-1])[targets]
+            elif "bce" in op or op == "binary_accuracy":
+                target = (rng.random(shape) < 0.5).astype(float)
+            else:
+                target = normal(shape)
+            prediction = probabilities(rng, shape) if "ce" in op.split("_")[0] or "accuracy" in op else normal(shape)
+            if "logits" in op and not op.endswith("_grad"):
+                prediction = normal(shape)
+            inputs = [("input", prediction), ("target" if target.dtype.kind == "i" else "input", target)]
+            if rule.endswith("_GRAD"):
+                inputs.insert(0, ("input", rng.uniform(0.1, 1, shape[:-1])))
+            made.append(Case(op, inputs, variants(op)[0]))
+        return made
+    if rule == "SEED":
+        return [Case(op, [("weight", rng.uniform(0, 2, s[0]))], variants(op)[0], s) for s in [(1,), (7,), (3, 4), (2, 3, 5)]]
+    if rule == "SCALAR":
+        return [Case(op, [("param", normal(s))], variants(op)[0]) for s in FLAT]
+    if rule == "CLIP":
+        return [Case(op, [("param", normal(s)), ("param", np.array(v))], variants(op)[0]) for s in FLAT for v in (0.2, 30.0)]
+    raise NotImplementedError(f"{op} has the rule {rule}, for which there are no cases yet")
+
+
+OPS = [op for op, info in _core.OPS.items() if info.rule != "UPDATE"]
+
+
+def relative(a, b):
+    scale = np.abs(b).max(initial=0)
+    return np.abs(a - b).max(initial=0) / scale if scale else np.abs(a).max(initial=0)
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    before = _core.get_threads()
+    yield
+    _core.set_threads(before)
+
+
+@pytest.mark.parametrize("isa", _core.isas())
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op", OPS)
+def test_values(op, dtype, isa):
+    for case in cases_of(op):
+        made, expected = case.run(dtype, isa), case.expected(dtype)
+        assert len(made) == len(expected)
+        for a, b in zip(made, expected):
+            assert a.shape == b.shape
+            shapes = [v.shape for _, v in case.inputs]
+            assert relative(a, b) <= TOLERANCE[dtype] * max(1, math.sqrt(shapes[0][-1] if shapes[0] else 1) / 8), (shapes, case.attrs)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op", [op for op in OPS if _core.OPS[op].inputs and "param" not in {k for k, _ in cases_of(op)[0].inputs}])
+def test_strides_and_byte_order(op, dtype):
+    """The same bits from arrays that are reversed, transposed, cut from larger ones, unaligned or of the other byte order."""
+
+    def cut(a):
+        big = np.zeros(tuple(2 * n + 1 for n in a.shape), a.dtype)
+        view = big[tuple(slice(1, None, 2) for _ in a.shape)]
+        view[...] = a
+        return view
+
+    def reverse(a):
+        return np.ascontiguousarray(np.flip(a))[(slice(None, None, -1),) * a.ndim]
+
+    def unaligned(a):
+        raw = np.zeros(a.nbytes + 1, np.uint8)[1:]
+        view = raw.view(a.dtype).reshape(a.shape)
+        view[...] = a
+        view.flags.writeable = False
+        return view
+
+    def swap(a):
+        return a.astype(a.dtype.newbyteorder())
+
+    for case in cases_of(op)[1::2]:
+        plain = case.run(dtype, None)
+        for wrap in (cut, reverse, unaligned, swap, np.asfortranarray):
+            for a, b in zip(case.run(dtype, None, wrap=wrap), plain):
+                assert a.tobytes() == b.tobytes(), wrap
+
+
+@pytest.mark.parametrize("isa", _core.isas())
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule", ["MATMUL", "MATMUL_NT", "MATMUL_TN"])
+def test_threads_give_the_same_bits(rule, dtype, isa):
+    op = rule.lower()
+    rng = np.random.default_rng(3)
+    x, w, dy = rng.normal(size=(203, 311)), rng.normal(size=(311, 173)), rng.normal(size=(203, 173))
+    inputs = {"MATMUL": [("input", x), ("param", w)], "MATMUL_NT": [("input", dy), ("param", w)],
+              "MATMUL_TN": [("input", x), ("input", dy)]}[rule]  # fmt: skip
+    case = Case(op, inputs)
+    alone = case.run(dtype, isa)[0]
+    for threads in (2, 3, 5):
+        assert case.run(dtype, isa, threads)[0].tobytes() == alone.tobytes()
+
+
+@pytest.mark.parametrize("op", ["matmul", "softmax", "log_softmax", "tanh", "bias_add"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_row_alone_has_the_bits_it_has_in_a_batch(op, dtype):
+    for case in cases_of(op):
+        batch = case.run(dtype, None)[0]
+        for row in {0, len(batch) // 2, len(batch) - 1}:
+            alone = Case(op, [(k, v if k == "param" else v[row : row + 1]) for k, v in case.inputs], case.attrs, case.shape)
+            assert alone.run(dtype, None)[0].tobytes() == batch[row : row + 1].tobytes()
+
+
+# ---- derivatives ----
+
+DIFFERENTIABLE = [op for op in OPS if f"{op}_grad" in _core.OPS and op not in ("step", "penalty")]
+
+
+def numeric(f, x, weights, h=1e-6):
+    """d sum(weights * f(x)) / dx by central differences."""
+    g = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        a, b = x.copy(), x.copy()
+        a[i] += h
+        b[i] -= h
+        g[i] = ((f(a) - f(b)) * weights).sum() / (2 * h)
+    return g
+
+
+@pytest.mark.parametrize("isa", _core.isas())
+@pytest.mark.parametrize("op", DIFFERENTIABLE)
+def test_derivatives_of_unary_ops_and_losses(op, isa):
+    info = _core.OPS[op]
+    for case in [c for c in cases_of(op) if np.prod(c.inputs[0][1].shape) <= 130]:
+        (kind, x), *rest = case.inputs
+
+        def forward(value):
+            return Case(op, [(kind, value), *rest], case.attrs).run("float64", isa)[0]
+
+        y = forward(x)
+        weights = np.random.default_rng(5).uniform(0.5, 1.5, y.shape)
+        if info.rule == "SAME":
+            inputs = [("input", weights), ("input", x if info.needs == "X" else y)]
+        else:
+            known = case.run("float64", isa)[1] if info.outputs == 2 else x
+            inputs = [("input", weights), ("input", known), *rest]
+        given = Case(f"{op}_grad", inputs, case.attrs).run("float64", isa)[0]
+        assert relative(given, numeric(forward, x, weights)) <= 1e-6, (x.shape, case.attrs)
+
+
+@pytest.mark.parametrize("isa", _core.isas())
+def test_derivatives_of_products(isa):
+    rng = np.random.default_rng(1)
+    x, w, dy = rng.normal(size=(5, 7)), rng.normal(size=(7, 9)), rng.normal(size=(5, 9))
+
+    def product(x, w):
+        return Case("matmul", [("input", x), ("param", w)]).run("float64", isa)[0]
+
+    by_x = Case("matmul_nt", [("input", dy), ("param", w)]).run("float64", isa)[0]
+    by_w = Case("matmul_tn", [("input", x), ("input", dy)]).run("float64", isa)[0]
+    assert relative(by_x, numeric(lambda v: product(v, w), x, dy)) <= 1e-6
+    assert relative(by_w, numeric(lambda v: product(x, v), w, dy)) <= 1e-6
+
+
+@pytest.mark.parametrize("isa", _core.isas())
+def test_derivative_of_the_penalty(isa):
+    w = np.random.default_rng(2).normal(size=(4, 6))
+    attrs = {"l1": 0.3, "l2": 0.7}
+
+    def penalty(v):
+        return Case("penalty", [("param", v)], attrs).run("float64", isa)[0]
+
+    given = Case("penalty_grad", [("param", np.zeros_like(w)), ("param", w)], attrs).run("float64", isa)[0]
+    assert relative(given, numeric(penalty, w, 1.0)) <= 1e-6
+
+
+# ---- optimizers ----
+
+
+@pytest.mark.parametrize("isa", _core.isas())
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op, attrs", [(op, a) for op, all_ in OPTIMIZERS.items() for a in all_])
+def test_updates(op, attrs, dtype, isa):
+    rng = np.random.default_rng(4)
+    for shape in FLAT:
+        w, g = rng.normal(size=shape).astype(dtype), rng.normal(size=shape).astype(dtype)
+        program = Program(dtype)
+        i, j = (program.add_tensor("param", shape) for _ in range(2))
+        program.add_node(op, (i, j), attrs)
+        engine = _core.Engine(program.text(), isa=isa)
+        engine.param(i).write(w)
+        engine.param(j).write(g)
+        session = engine.session("train", 1, guard=True)
+        session.begin(5, 1)
+        assert session.run(-1, -1.0, np.linspace(0.1, 0.05, 5)) == (5, True)
+        session.check()
+        known, slots = w.astype(float), [np.zeros(shape)] * xp.slot_count(op, attrs)
+        for step, lr in enumerate(np.linspace(0.1, 0.05, 5)):
+            known, slots = getattr(xp, op)(known, g.astype(float), slots, lr, step + 1, **attrs)
+        made = np.empty(shape, dtype)
+        engine.param(i).read(made)
+        assert relative(made, known) <= 10 * TOLERANCE[dtype]
+        assert engine.iterations == 5 and engine.slots == len(slots)
+        for s, moment in enumerate(slots):
+            engine.read_slot(i, s, made)
+            assert relative(made, moment) <= 10 * TOLERANCE[dtype]
+
+
+def test_every_optimizer_has_cases():
+    assert {op for op, info in _core.OPS.items() if info.rule == "UPDATE"} == set(OPTIMIZERS)
+
+
+# ---- the whole range, and what is not a number ----
+
+
+@pytest.mark.parametrize("isa", _core.isas())
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op", [op for op in OPS if _core.OPS[op].needs != "NONE" and _core.OPS[op].rule == "SAME" and "softmax" not in op])
+def test_activations_over_the_whole_range(op, dtype, isa):
+    """Large arguments neither overflow nor lose their sign, and zero stays zero where it should."""
+    x = np.array([[0.0, -0.0, 1e-30, -1e-30, 1e-6, -1e-6, 0.5, -0.5, 20, -20, 80, -80, 700, -700, 1e5, -1e5, 3e37, -3e37]])
+    with np.errstate(over="ignore", invalid="ignore"):
+        for attrs in variants(op):
+            case = Case(op, [("input", x)], attrs)
+            made, expected = case.run(dtype, isa)[0], case.expected(dtype)[0]
+            if op == "gelu" and attrs["approximate"]:
+                expected = np.where(np.abs(x) > 1e5, np.maximum(x, 0), expected)  # the cube overflows in NumPy's formula
+            tiny = np.finfo(dtype).tiny
+            np.testing.assert_allclose(made, expected.astype(dtype), rtol=8 * np.finfo(dtype).eps if op not in ("gelu", "mish") else 3e-6 if dtype == "float32" else 1e-13, atol=tiny)

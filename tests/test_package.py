@@ -1,0 +1,139 @@
+"""What is shipped: metadata, versions, instruction sets, threads, data."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from importlib.resources import files
+from pathlib import Path
+
+import fastnn as fnn
+import numpy as np
+import pytest
+from fastnn import _core, datasets
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def run_python(code, **environment):
+    """What a fresh interpreter prints."""
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | environment, cwd=Path(__file__).parent,
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_version():
+    assert fnn.__version__ == PROJECT["version"]
+
+
+def test_name_and_version_stand_once():
+    name = PROJECT["name"]
+    sources = [ROOT / "README.md", ROOT / "setup.py", *(p for d in ("fastnn", "csrc", "docs") for p in (ROOT / d).rglob("*"))]
+    for path in sources:
+        if path.suffix in {".py", ".pyx", ".pyi", ".md", ".rst", ".c", ".h", ".toml"}:
+            assert name not in path.read_text(encoding="utf-8"), path
+    assert (ROOT / "pyproject.toml").read_text().count(name) == 1
+
+
+def test_dependencies():
+    extras = PROJECT["optional-dependencies"]
+    assert {re.split("[<>=]", d)[0] for d in PROJECT["dependencies"]} == {"numpy", "tqdm"}
+    left_out = {"all", "mpi", "cuda12", "cuda13"}
+    assert set(extras["all"]) == {d for name, listed in extras.items() if name not in left_out for d in listed}
+    assert len(set(extras["all"])) == len(extras["all"])
+
+
+def test_typed():
+    package = files("fastnn")
+    assert (package / "py.typed").is_file() and (package / "_core.pyi").is_file()
+
+
+def test_instruction_sets_agree():
+    """setup.py, the Makefile and dispatch.c list the same ones with the same flags."""
+    makefile = (ROOT / "csrc/Makefile").read_text()
+    dispatch = (ROOT / "csrc/dispatch.c").read_text()
+    setup = (ROOT / "setup.py").read_text()
+    table = re.search(r"^INSTRUCTION_SETS = (\{.*?^\})", setup, re.M | re.S).group(1)
+    families = ast.literal_eval(table)
+    lists = [tuple(m.split()) for m in re.findall(r"^ISAS = (.+)$", makefile, re.M)]
+    assert [set(isas) for isas in lists] == [set(family) for family in families.values()]
+    in_c = re.findall(r"#define ISAS\(ISA\)(.*?)\n#", dispatch, re.S)
+    assert [set(re.findall(r"ISA\((\w+),", rows)) for rows in in_c] == [set(family) for family in families.values()]
+    for family in families.values():
+        for name, flags in family.items():
+            if flags:
+                assert re.search(rf"^flags_{name} = (.+)$", makefile, re.M).group(1).split() == flags
+
+
+@pytest.mark.parametrize("isa", _core.isas())
+def test_isa_is_forced(isa):
+    assert run_python("from fastnn import _core; print(_core.active_isa())", FASTNN_ISA=isa) == isa
+
+
+def test_best_isa_by_default():
+    environment = {k: v for k, v in os.environ.items() if k != "FASTNN_ISA"}
+    code = "from fastnn import _core; print(_core.active_isa())"
+    output = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+    assert output.strip() == _core.isas()[0]
+
+
+@pytest.mark.parametrize(("text", "threads"), [("3", 3), ("1", 1), ("0", None), ("many", None), ("-1", None), ("", None)])
+def test_number_of_threads(text, threads):
+    usable = min(len(os.sched_getaffinity(0)), 256) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    code = "import fastnn; print(fastnn.get_num_threads())"
+    assert run_python(code, FASTNN_NUM_THREADS=text) == str(threads or usable)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_fork():
+    """A child forked from a process whose pool has run trains and predicts with threads of its own, to the same bits."""
+    code = """
+import os, sys, warnings
+import numpy as np, fastnn as fnn
+warnings.simplefilter("ignore")  # Python warns of threads in a process that forks
+fnn.set_num_threads(2)
+def train():
+    fnn.set_seed(1)
+    model = fnn.Sequential([fnn.Input((64,)), fnn.layers.Dense(256, activation="relu"), fnn.layers.Dense(10)])
+    model.compile("adam", "mse")
+    x = np.linspace(-1, 1, 512 * 64, dtype="float32").reshape(512, 64)
+    model.fit(x, x[:, :10], batch_size=128, epochs=2, verbose=0)
+    return model.predict(x, verbose=0).tobytes()
+before = train()
+child = os.fork()
+if child == 0:
+    os._exit(0 if train() == before else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), train() == before)
+"""
+    assert run_python(code) == "0 True"
+
+
+def test_random_draws_do_not_depend_on_their_number():
+    whole, part = np.empty(1000), np.empty(501)
+    _core.random(7, 3, "normal", 0.0, 1.0, whole)
+    _core.random(7, 3, "normal", 0.0, 1.0, part)
+    np.testing.assert_array_equal(part, whole[:501])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 257, 1797])
+def test_permutation(n):
+    orders = [[_core.permuted(5, epoch, n, i) for i in range(n)] for epoch in range(2)]
+    assert all(sorted(order) == list(range(n)) for order in orders)
+    assert n < 10 or orders[0] != orders[1]
+
+
+def test_digits():
+    x, y = datasets.load_digits()
+    assert x.shape == (1797, 64) and x.dtype == np.float32 and x.min() == 0 and x.max() == 16
+    assert y.shape == (1797,) and y.dtype == np.int64
+    assert Counter(y.tolist()) == dict(enumerate([178, 182, 177, 183, 181, 182, 181, 179, 174, 180]))
+    x[:] = 0
+    assert datasets.load_digits()[0].any()
+    assert (files("fastnn") / "data" / "digits.LICENSE.txt").is_file()
