@@ -1,0 +1,3 @@
+from . import environment
+
+environment.prepare()

@@ -1,0 +1,53 @@
+"""The same work under pytest-benchmark: `pytest benchmarks --benchmark-group-by=group,param:net`."""
+
+import pytest
+
+from . import fastnn_net, inference, kernels, numpy_net
+from .nets import NETS
+
+SIDES = {"fastnn": fastnn_net, "numpy": numpy_net}
+by_side = pytest.mark.parametrize("side", SIDES)
+# One step of the largest net takes a second: it has its place in `python -m benchmarks`.
+by_net = pytest.mark.parametrize("net", NETS[:-1], ids=lambda net: net.name)
+
+
+@by_side
+@by_net
+@pytest.mark.benchmark(group="epoch")
+def test_epoch(benchmark, net, side):
+    x, y = net.data(net.batch * 20)
+    trainer = SIDES[side].Trainer(net, net.weights())
+    benchmark(trainer.epoch, x, y)
+
+
+@by_side
+@by_net
+@pytest.mark.benchmark(group="step")
+def test_step(benchmark, net, side):
+    x, y = net.data(net.batch)
+    trainer = SIDES[side].Trainer(net, net.weights())
+    benchmark(trainer.steps, x, y)
+
+
+@by_side
+@by_net
+@pytest.mark.parametrize("rows", inference.ROWS)
+@pytest.mark.benchmark(group="predict")
+def test_predict(benchmark, net, rows, side):
+    x, _ = net.data(rows)
+    benchmark(SIDES[side].predictor(net, net.weights(), rows), x)
+
+
+@pytest.mark.parametrize("shape", kernels.PRODUCTS[:-1], ids=lambda shape: "x".join(map(str, shape)))
+@pytest.mark.parametrize("op", ["matmul", "matmul_nt", "matmul_tn", "matmul_tn+adam"])
+@by_side
+@pytest.mark.benchmark(group="product")
+def test_product(benchmark, op, shape, side):
+    own, plain, _ = kernels.product(op, *shape)
+    benchmark(own if side == "fastnn" else plain)
+
+
+@pytest.mark.parametrize("op", kernels.pointwise_ops())
+@pytest.mark.benchmark(group="pointwise")
+def test_pointwise(benchmark, op):
+    benchmark(kernels.pointwise(op)[0])
