@@ -52,3 +52,7 @@ def __getattr__(name):
     if name == "__version__":
         return config.version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return [*__all__, "__version__"]

@@ -1,5 +1,7 @@
 """A Program with its engine: where parameters get their storage, and sessions are lent and run."""
 
+import numpy as np
+
 from . import _core
 from .errors import DataError
 
@@ -31,29 +33,41 @@ class Runtime:
         """A session for batches of up to `rows` samples, lent as a context manager."""
         return _Lease(self, self._idle.setdefault((mode, training), []), mode, rows, training)
 
-    def explain(self, error):
-        """Puts what the user knows the array by, and what it should hold, into a DataError of the engine."""
-        tensor, row, value = self._program.tensors[error.tensor], error.row, error.value
-        kinds = {"input": "input", "target": "targets", "weight": "sample_weight of"}
+    def explain(self, error, array, first_row, place):
+        """Puts what the user knows the array by, and what it should hold, into a DataError of the engine.
+
+        `array` is what was bound, whose row 0 the user knows as row `first_row` of `place`.
+        """
+        tensor, value = self._program.tensors[error.tensor], error.value
+        where = f"in row {first_row + error.row}{place}"
+        kinds = {"input": "input", "target": "target", "weight": "sample_weight of"}
         what = f"{kinds[tensor.kind]} {tensor.name!r}"
+        sample = np.asarray(array[error.row], np.float64)
         if tensor.type == "int32":
             readers = [node for node in self._program.nodes if tensor.id in node.inputs]
             shapes = [self._program.tensors[node.inputs[0]].shape for node in readers]
             needed = f"integers from 0 to {shapes[0][-1] - 1}" if tensor.kind == "target" else "integers"
-            message = f"{what} needs {needed}, got {value:g} in row {row}; check how the labels are encoded"
+            message = f"{what} needs {needed}, got {value:g} {where}; check how the labels are encoded"
+        elif np.isfinite(sample).all():
+            value = float(sample.flat[np.abs(sample).argmax()])
+            message = (
+                f"{what} needs numbers that {tensor.type} can hold, got {value:g} {where}; "
+                "scale the data, or make the model with dtype='float64'"
+            )
         else:
             message = (
-                f"{what} needs finite numbers, got {value} in row {row}; "
+                f"{what} needs finite numbers, got {value} {where}; "
                 "clean the data, or pass check_finite=False"
             )
         error.args, error.tensor = (message,), tensor.name
+        error.row, error.value = first_row + error.row, value
 
 
 class _Lease:
     """A session that goes back to the idle ones, with nothing bound, when the block ends."""
 
     def __init__(self, runtime, idle, mode, rows, training):
-        self._runtime, self._idle, self._bound = runtime, idle, []
+        self._runtime, self._idle, self._bound = runtime, idle, {}
         while True:
             try:
                 self._rows, self.session = idle.pop()  # atomic: any thread may ask
@@ -69,17 +83,17 @@ class _Lease:
 
     def __exit__(self, kind, error, traceback):
         if kind is DataError and isinstance(error.tensor, int):
-            self._runtime.explain(error)
+            self._runtime.explain(error, *self._bound[error.tensor])
         for tensor in self._bound:
             self.session.bind(tensor, None)
         if len(self._idle) < _KEPT:
             self._idle.append((self._rows, self.session))
 
-    def bind(self, arrays):
-        """Binds arrays by tensor id until the block ends."""
+    def bind(self, arrays, first_row=0, place=""):
+        """Binds arrays by tensor id until the block ends; errors name rows as `Runtime.explain` says."""
         for tensor, array in arrays.items():
             self.session.bind(tensor, array)
-            self._bound.append(tensor)
+            self._bound[tensor] = array, first_row, place
 
     def walk(self, count, batch_size, check_finite, max_steps=-1, seed=0, epoch=0):
         """One pass in order that changes nothing; yields the samples done after each chunk."""

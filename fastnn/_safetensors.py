@@ -9,6 +9,7 @@ The checksum is the SHA-256 of the whole file with its own 64 digits replaced by
 byte 37. Readers of safetensors need not know about it.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -106,6 +107,12 @@ def write_atomically(path, write_to):
     """
     target = os.path.realpath(path)
     temporary = f"{target}.{os.urandom(6).hex()}.tmp"
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise FileAccessError(
+            f"cannot write '{path}': a folder or device is there; choose the path of a file",
+            errno=errno.EISDIR if os.path.isdir(target) else errno.EEXIST,
+            filename=path,
+        )
     try:
         descriptor = os.open(
             temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
@@ -131,8 +138,10 @@ def write_atomically(path, write_to):
         if isinstance(error, FileAccessError):
             raise
         raise FileAccessError(
-            f"cannot write '{os.fspath(path)}': {error.strerror or error}; "
-            "check that the folder exists, may be written to and has room"
+            f"cannot write '{path}': {error.strerror or error}; "
+            "check that the folder exists, may be written to and has room",
+            errno=error.errno,
+            filename=path,
         ) from error
 
 
@@ -180,11 +189,8 @@ class Reader:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         start = file.read(_DIGITS_AT)
-        for magic, what in _FOREIGN:
-            if start.startswith(magic):
-                self._fail(f"is {what}, not a fastnn model file", "import it with the tool that wrote it")
-        if len(start) < _DIGITS_AT or start[8:] != _PREFIX:
-            self._fail("is not a fastnn model file", "fastnn.load reads files that Model.save wrote")
+        if start[8:] != _PREFIX:
+            self._fail_foreign(start)
         length = int.from_bytes(start[:8], "little")
         if length > min(MAX_HEADER, size - 8):
             self._fail(
@@ -205,6 +211,17 @@ class Reader:
 
     def _fail(self, what, hint):
         raise FileFormatError(f"{self._label} {what}; {hint}")
+
+    def _fail_foreign(self, start):
+        for magic, what in _FOREIGN:
+            if start.startswith(magic):
+                self._fail(f"is {what}, not a fastnn model file", "import it with the tool that wrote it")
+        if start[8:10] == b'{"' and not _PREFIX.startswith(start[8:]):
+            self._fail(
+                "is a safetensors file of another program, not a fastnn model file",
+                "assign its arrays with model.parameters[name].assign(array)",
+            )
+        self._fail("is not a fastnn model file", "fastnn.load reads files that Model.save wrote")
 
     def _parse(self, header, size):
         try:

@@ -18,7 +18,8 @@ def check_float(owner, name, value, low=-math.inf, high=math.inf, exclusive=()):
         raise ArgumentTypeError(f"{owner}: {name} must be a number, got {type(value).__name__}.") from None
     inside = low <= number <= high and math.isfinite(number)
     if not inside or ("low" in exclusive and number == low) or ("high" in exclusive and number == high):
-        left, right = "(" if "low" in exclusive else "[", ")" if "high" in exclusive else "]"
+        left = "(" if "low" in exclusive else "["
+        right = ")" if "high" in exclusive or math.isinf(high) else "]"
         needed = "finite" if math.isinf(low) and math.isinf(high) else f"in {left}{low:g}, {high:g}{right}"
         raise ArgumentError(f"{owner}: {name} must be {needed}, got {value!r}.")
     return number

@@ -24,6 +24,9 @@ def main(arguments=None):
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output left; Python would complain about it at exit
         return 1
+    except OSError as error:
+        print(f"fastnn: cannot write the output: {error.strerror or error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("fastnn: stopped", file=sys.stderr)
         return 130

@@ -201,7 +201,7 @@ class _Objectives:
         if given is None:
             return []
         given = given if isinstance(given, (list, tuple)) else [given]
-        return [metrics_module.resolve(m, shape, sparse) for m in given]
+        return [metrics_module.resolve(m, shape, sparse) for m in given if m is not None]
 
     def _check(self, name, shape, users):
         for user in users:
@@ -390,7 +390,7 @@ def _add_updates(program, params, gradient, optimizer):
         warnings.warn(
             f"The loss does not depend on {', '.join(left)}; training leaves them as they are. If that is "
             "not meant, check that every output has a loss.",
-            stacklevel=3,
+            stacklevel=5,  # the caller of Model.compile
         )
     clipped = {}
     if optimizer.clipvalue is not None:

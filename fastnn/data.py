@@ -6,6 +6,7 @@ for, while the engine gathers a batch.
 
 import numpy as np
 
+from .arguments import check_float
 from .errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeError
 
 
@@ -75,7 +76,7 @@ def _convert(obj, what):
     try:
         if hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
             return np.from_dlpack(obj)
-        return np.asarray(obj)
+        array = np.asarray(obj)
     except ValueError as error:
         if isinstance(obj, (list, tuple)):
             raise ShapeError(
@@ -85,6 +86,11 @@ def _convert(obj, what):
         raise ArgumentTypeError(_unreadable(obj, what, error)) from error
     except (TypeError, RuntimeError, BufferError, AttributeError) as error:
         raise ArgumentTypeError(_unreadable(obj, what, error)) from error
+    if array.dtype == object and array.ndim == 0:
+        raise ArgumentTypeError(
+            f"{what} needs an array or nested lists of numbers, got {type(obj).__name__}; make an array of it"
+        )
+    return array
 
 
 def _unreadable(obj, what, error):
@@ -112,6 +118,13 @@ def fit_input(array, shape, what):
     raise ShapeError(f"{what} needs shape {shape_text(shape)}, got {seen}; {hint}")
 
 
+def fit_weight(array, what):
+    """`array` as one weight for each sample, (n,) or (n, 1)."""
+    if array.shape[1:] not in ((), (1,)):
+        raise ShapeError(f"{what} needs shape (None,), got {tuple(array.shape)}; give each sample one number")
+    return array[:, 0] if array.ndim > 1 else array
+
+
 def fit_target(array, shape, integer, what):
     """`array` as targets of `shape` (without the batch); a last dimension of 1 is added or dropped."""
     seen = array.shape[1:]
@@ -123,7 +136,7 @@ def fit_target(array, shape, integer, what):
         return array[..., None]
     if integer and seen and len(seen) == len(shape) + 1:
         hint = "these look like one-hot targets: use categorical_crossentropy or pass y.argmax(-1)"
-    elif not integer and shape[:-1] == seen and shape[-1] > 1:
+    elif not integer and seen in (shape[:-1], (*shape[:-1], 1)):
         hint = "class indices go with sparse_categorical_crossentropy, or one-hot: utils.to_categorical(y)"
     else:
         hint = "targets need the shape of the model's output"
@@ -208,7 +221,7 @@ def class_weights(class_weight, target, what):
                 f"class_weight needs class indices{f' below {classes}' if classes else ''} as keys, "
                 f"got {label!r}; use the integers that stand in {what}"
             )
-        weights[labels == label] = weight
+        weights[labels == label] = check_float("class_weight", f"the weight of class {label}", weight)
     return weights
 
 
@@ -218,15 +231,14 @@ def split(arrays, fraction):
         raise ArgumentError(
             f"validation_split needs a fraction between 0 and 1, got {fraction!r}; for example 0.2"
         )
-    count = next(array.shape[0] for array in arrays if array is not None)
+    count = arrays[0].shape[0]
     at = int(count * (1.0 - fraction))
     if not 0 < at < count:
         raise ArgumentError(
             f"validation_split={fraction} of {count} samples leaves {at} to train and {count - at} to "
             "validate on, and both need one; use more samples or another fraction"
         )
-    cut = [(None, None) if array is None else (array[:at], array[at:]) for array in arrays]
-    return [first for first, _ in cut], [last for _, last in cut]
+    return [array[:at] for array in arrays], [array[at:] for array in arrays]
 
 
 def to_categorical(x, num_classes=None):
@@ -262,7 +274,7 @@ def to_categorical(x, num_classes=None):
     if x.size and (x.min() < 0 or x.max() >= num_classes):
         wrong = int(x.min()) if x.min() < 0 else int(x.max())
         raise ArgumentError(
-            f"to_categorical needs indices from 0 to {num_classes - 1}, got {wrong}; "
+            f"to_categorical needs indices of at least 0 and below {max(num_classes, 1)}, got {wrong}; "
             "raise num_classes or check the labels"
         )
     out = np.zeros((x.size, num_classes), np.float32)

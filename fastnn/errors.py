@@ -51,8 +51,8 @@ class DataError(FastNNError, ValueError):
         self.tensor, self.row, self.value = tensor, row, value
 
 
-class UnknownNameError(FastNNError, ValueError):
-    """A name that is not known; the message lists the nearest known ones.
+class UnknownNameError(FastNNError, ValueError, KeyError):
+    """A name or key that is not known; the message lists the nearest known ones.
 
     Attributes
     ----------
@@ -63,6 +63,8 @@ class UnknownNameError(FastNNError, ValueError):
     def __init__(self, message, *, name=None, nearest=()):
         super().__init__(message)
         self.name, self.nearest = name, tuple(nearest)
+
+    __str__ = Exception.__str__  # KeyError's would quote the message
 
     @classmethod
     def among(cls, kind, name, known):

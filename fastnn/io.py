@@ -30,9 +30,11 @@ from ._safetensors import Reader, parse_json, write, write_atomically
 from .config import version
 from .errors import (
     ArgumentError,
+    ArgumentTypeError,
     FastNNError,
     FileAccessError,
     FileFormatError,
+    OutOfMemoryError,
     ShapeError,
     UnknownNameError,
 )
@@ -50,14 +52,21 @@ _FOREIGN_EXTENSIONS = (".keras", ".h5", ".hdf5", ".onnx", ".pt", ".pth")
 # ---- paths ----
 
 
-def _checked_path(filepath, overwrite=True):
+def _path(what, filepath):
     try:
-        path = os.fspath(filepath)
+        path = os.fsdecode(filepath)
     except TypeError:
-        raise ArgumentError(
-            f"save needs a path, got {type(filepath).__name__}; for example 'model.fnn'"
+        raise ArgumentTypeError(
+            f"{what} needs a path, got {type(filepath).__name__}; for example 'model.fnn'"
         ) from None
-    extension = os.path.splitext(os.fsdecode(path))[1].lower()
+    if "\0" in path or not path:
+        raise ArgumentError(f"{what} needs a path, got {path!r}; for example 'model.fnn'")
+    return path
+
+
+def _checked_path(filepath, overwrite=True):
+    path = _path("save", filepath)
+    extension = os.path.splitext(path)[1].lower()
     if extension in _FOREIGN_EXTENSIONS:
         raise ArgumentError(
             f"save writes fastnn's own files, got the extension {extension!r} of another format; use "
@@ -69,18 +78,15 @@ def _checked_path(filepath, overwrite=True):
 
 
 def _open(filepath):
+    path = _path("load", filepath)
     try:
-        return open(filepath, "rb")
+        return open(path, "rb")
     except OSError as error:
         raise FileAccessError(
-            f"cannot read '{filepath}': {error.strerror or error}; check the path",
+            f"cannot read '{path}': {error.strerror or error}; check the path",
             errno=error.errno,
-            filename=filepath,
+            filename=path,
         ) from error
-    except TypeError:
-        raise ArgumentError(
-            f"load needs a path, got {type(filepath).__name__}; for example 'model.fnn'"
-        ) from None
 
 
 @functools.cache
@@ -300,7 +306,7 @@ def rebuild(description):
         model = made[-1]
     except FastNNError:
         raise
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError, RecursionError) as error:
+    except _MALFORMED as error:
         raise FileFormatError(
             f"the description of the layers is malformed ({type(error).__name__}: {error}); "
             "it is damaged or foreign"
@@ -308,6 +314,10 @@ def rebuild(description):
     if not isinstance(model, models.Model):
         raise FileFormatError("the description of the layers holds no model; it is damaged or foreign")
     return model
+
+
+# What reading structures of the wrong form raises.
+_MALFORMED = (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
 
 
 def _rebuild_layer(name, config, made):
@@ -470,10 +480,7 @@ def open_checked(file, label, kinds=("model", "weights", "predictor")):
             raise FileFormatError(
                 f"{label} has the format {written!r}, this version reads {FORMAT!r}; update fastnn"
             )
-        raise FileFormatError(
-            f"{label} is a safetensors file of another program, not a fastnn model file; "
-            "assign its arrays with model.parameters[name].assign(array)"
-        )
+        raise FileFormatError(f"{label} has the format {written!r}, needed is {FORMAT!r}; it is foreign")
     kind = reader.metadata.get("kind")
     if kind not in kinds:
         hint = "use model.load_weights(path) on a model" if kind == "weights" else "load it with fastnn.load"
@@ -487,12 +494,12 @@ def _read(file, label, compile=True):
         if reader.metadata["kind"] == "predictor":
             return _read_predictor(reader, label)
         return _read_model(reader, label, compile)
-    except (FileFormatError, FileAccessError):
+    except (FileFormatError, FileAccessError, OutOfMemoryError):
         raise
-    except KeyError as error:
-        raise FileFormatError(f"{label} lacks {error}; it is damaged or foreign") from error
-    except FastNNError as error:
-        raise FileFormatError(f"{label} describes no valid model ({error})") from error
+    except (FastNNError, *_MALFORMED) as error:
+        raise FileFormatError(
+            f"{label} describes no valid model ({type(error).__name__}: {error}); it is damaged or foreign"
+        ) from error
 
 
 def _read_model(reader, label, compile):
@@ -501,6 +508,7 @@ def _read_model(reader, label, compile):
         model = rebuild(description)
     except UnknownNameError:
         model = _model_of(reader.metadata["program"])
+    model._needs_built("loading it")
     _check_parameters(reader, label, {p.name: p for _, p in model._params})
     for _, p in model._params:
         p.assign(reader.read(p.name))

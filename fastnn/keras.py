@@ -15,7 +15,7 @@ from .optimizers import Optimizer
 
 __all__ = [
     "Input", "KerasTensor", "Layer", "Model", "Optimizer", "Sequential", "activations", "backend", "config",
-    "initializers", "layers", "losses", "metrics", "models", "optimizers", "regularizers", "utils",
+    "initializers", "layers", "losses", "metrics", "models", "optimizers", "regularizers", "saving", "utils",
 ]  # fmt: skip
 
 
@@ -26,6 +26,7 @@ def _namespace(name, **content):
 
 
 models = _namespace("models", Model=Model, Sequential=Sequential, load_model=load_model)
+saving = _namespace("saving", load_model=load_model)
 backend = _namespace(
     "backend", clear_session=utils.clear_session, floatx=config.floatx, set_floatx=config.set_floatx
 )
@@ -42,6 +43,7 @@ for _name in (
     "models",
     "optimizers",
     "regularizers",
+    "saving",
     "utils",
 ):
     sys.modules[f"{__name__}.{_name}"] = globals()[_name]

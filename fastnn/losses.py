@@ -203,8 +203,23 @@ def _check_crossentropy(owner, label_smoothing, axis):
         raise ArgumentError(f"{owner}: classes stand in the last dimension, axis=-1, got axis={axis!r}.")
 
 
+class _Crossentropy(Loss):
+    def __init__(
+        self,
+        from_logits=False,
+        label_smoothing=0.0,
+        axis=-1,
+        reduction="sum_over_batch_size",
+        name=None,
+        dtype=None,
+    ):
+        super().__init__(reduction, name, dtype)
+        _check_crossentropy(type(self).__name__, label_smoothing, axis)
+        self.from_logits, self.label_smoothing, self.axis = bool(from_logits), 0.0, -1
+
+
 @registry.alias("bce", "BCE")
-class BinaryCrossentropy(Loss):
+class BinaryCrossentropy(_Crossentropy):
     """Mean over the last dimension of -(t log p + (1 - t) log(1 - p)), p kept within [1e-7, 1 - 1e-7].
 
     Parameters
@@ -222,22 +237,9 @@ class BinaryCrossentropy(Loss):
 
     op = "bce"
 
-    def __init__(
-        self,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="binary_crossentropy",
-        dtype=None,
-    ):
-        super().__init__(reduction, name, dtype)
-        _check_crossentropy("BinaryCrossentropy", label_smoothing, axis)
-        self.from_logits, self.label_smoothing, self.axis = bool(from_logits), 0.0, -1
-
 
 @registry.add
-class CategoricalCrossentropy(Loss):
+class CategoricalCrossentropy(_Crossentropy):
     """-sum(t log p) over the last dimension; p is divided by its sum and kept within [1e-7, 1 - 1e-7].
 
     Parameters
@@ -254,19 +256,6 @@ class CategoricalCrossentropy(Loss):
     """
 
     op = "cce"
-
-    def __init__(
-        self,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="categorical_crossentropy",
-        dtype=None,
-    ):
-        super().__init__(reduction, name, dtype)
-        _check_crossentropy("CategoricalCrossentropy", label_smoothing, axis)
-        self.from_logits, self.label_smoothing, self.axis = bool(from_logits), 0.0, -1
 
 
 @registry.add

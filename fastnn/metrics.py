@@ -45,7 +45,8 @@ class Metric(RowFunction):
         return self.result()
 
 
-registry = Registry("metric", Metric)
+_ACCURACIES = ("accuracy", "acc")
+registry = Registry("metric", Metric, _ACCURACIES)
 
 
 @registry.add
@@ -94,8 +95,14 @@ class MeanAbsoluteError(Metric):
     op = "absolute_error"
 
 
+class _Crossentropy(Metric):
+    def __init__(self, name=None, dtype=None, from_logits=False):
+        super().__init__(name, dtype)
+        self.from_logits = bool(from_logits)
+
+
 @registry.alias("bce", "BCE")
-class BinaryCrossentropy(Metric):
+class BinaryCrossentropy(_Crossentropy):
     """`losses.BinaryCrossentropy` as a metric.
 
     Parameters
@@ -107,13 +114,9 @@ class BinaryCrossentropy(Metric):
 
     op = "bce"
 
-    def __init__(self, name="binary_crossentropy", dtype=None, from_logits=False):
-        super().__init__(name, dtype)
-        self.from_logits = bool(from_logits)
-
 
 @registry.add
-class CategoricalCrossentropy(Metric):
+class CategoricalCrossentropy(_Crossentropy):
     """`losses.CategoricalCrossentropy` as a metric.
 
     Parameters
@@ -125,13 +128,9 @@ class CategoricalCrossentropy(Metric):
 
     op = "cce"
 
-    def __init__(self, name="categorical_crossentropy", dtype=None, from_logits=False):
-        super().__init__(name, dtype)
-        self.from_logits = bool(from_logits)
-
 
 @registry.add
-class SparseCategoricalCrossentropy(Metric):
+class SparseCategoricalCrossentropy(_Crossentropy):
     """`losses.SparseCategoricalCrossentropy` as a metric.
 
     Parameters
@@ -142,10 +141,6 @@ class SparseCategoricalCrossentropy(Metric):
     """
 
     op, sparse = "scce", True
-
-    def __init__(self, name="sparse_categorical_crossentropy", dtype=None, from_logits=False):
-        super().__init__(name, dtype)
-        self.from_logits = bool(from_logits)
 
 
 def binary_accuracy(y_true, y_pred, threshold=0.5):
@@ -177,7 +172,6 @@ _FUNCTIONS = {
     categorical_crossentropy: CategoricalCrossentropy,
     sparse_categorical_crossentropy: SparseCategoricalCrossentropy,
 }
-_ACCURACIES = ("accuracy", "acc")
 deserialize = registry.deserialize
 
 

@@ -17,6 +17,7 @@ from .errors import (
     GraphError,
     NonFiniteLossError,
     NotCompiledError,
+    OutOfMemoryError,
     ShapeError,
     UnknownNameError,
 )
@@ -26,10 +27,17 @@ from .layers.base import Layer
 from .layers.core import Input
 from .losses import Loss
 from .structure import any_symbolic, flatten, metrics_per_output, per_output, shape_like, unique
-from .training import Trainer, check_verbose, notify, validation_epochs
+from .training import Trainer, check_callbacks, check_verbose, notify, validation_epochs
 
 _TRAIN_ROWS = 32  # batch_size=None, as in Keras
 _PREDICT_ROWS = 256  # the same where nothing but speed depends on it
+
+
+class _ByName(dict):
+    """Parameters by name."""
+
+    def __missing__(self, name):
+        raise UnknownNameError.among("parameter", name, self)
 
 
 class Model(Layer):
@@ -89,14 +97,14 @@ class Model(Layer):
     def _wire(self, inputs, outputs):
         self._inputs, input_keys, self._input_form = flatten(inputs, "inputs")
         self._outputs, output_keys, self._output_form = flatten(outputs, "outputs")
+        for tensor in (*self._inputs, *self._outputs):
+            if not isinstance(tensor, Tensor):
+                raise ArgumentTypeError(
+                    f"{self._label} needs symbolic inputs and outputs, got {type(tensor).__name__}; "
+                    "begin with fastnn.Input and call layers on it"
+                )
         self._input_names = input_keys or unique(t.name for t in self._inputs)
         self._output_names = output_keys or unique(t.call.layer.name for t in self._outputs)
-        for tensor in self._inputs:
-            if not isinstance(tensor, Tensor):
-                raise GraphError(
-                    f"{self._label} needs symbolic inputs such as fastnn.Input makes, "
-                    f"got {type(tensor).__name__}"
-                )
         layers = layers_between(self._inputs, self._outputs)
         held = {p.dtype for layer in layers for p in layer.weights if p._storage is not None}
         self.dtype = self.dtype or (held.pop() if len(held) == 1 else check_dtype(None))
@@ -108,7 +116,7 @@ class Model(Layer):
                 raise GraphError(
                     f"{self._label} holds two layers named {layer.name!r}; give one another name"
                 )
-        by_name = {p.name: p for _, p in self._params}
+        by_name = _ByName((p.name, p) for _, p in self._params)
         if len(by_name) != len(self._params):
             raise GraphError(
                 f"{self._label} holds two parameters of one name among {[p.name for _, p in self._params]}; "
@@ -258,7 +266,7 @@ class Model(Layer):
         """
         if inputs and any_symbolic(inputs):
             if len(inputs) == 1 and isinstance(inputs[0], dict):
-                inputs = (data.by_name(inputs[0], self._input_names, f"{self._label}'s input"),)
+                inputs = (data.by_name(inputs[0], self._input_names, f"the input of {self._label}"),)
             return super().__call__(*inputs)
         if not inputs:
             raise ArgumentTypeError(f"{self._label} is called on arrays or symbolic tensors, got nothing")
@@ -393,14 +401,14 @@ class Model(Layer):
             self._input_names,
             self._input_ids,
             self._inputs,
-            data.by_name(x, self._input_names, f"{self._label}'s input"),
+            data.by_name(x, self._input_names, f"the input of {self._label}"),
         ):
-            what = f"{self._label}'s input {name!r}"
+            what = f"input {name!r} of {self._label}"
             found[id] = data.fit_input(data.as_array(array, what), tensor.shape[1:], what)
             labelled.append((what, found[id]))
         return found, data.common_length(labelled)
 
-    def _bind_batch(self, x, y, sample_weight, class_weight=None):
+    def _bind_batch(self, x, y, sample_weight):
         """Arrays by tensor id: inputs, targets and sample weights; and the number of samples."""
         found, count = self._bind_inputs(x)
         outputs = self._compiled.outputs
@@ -411,8 +419,7 @@ class Model(Layer):
                 f"{self._label} needs targets y for {[o.name for o in wanted]}, got None; "
                 "pass them as the second argument"
             )
-        first = (f"{self._label}'s input", next(iter(found.values())))
-        raw = {}
+        first = ("the input", next(iter(found.values())))
         if wanted:
             if (
                 not isinstance(y, dict)
@@ -425,16 +432,16 @@ class Model(Layer):
                 y = {k: v for k, v in y.items() if k in names or k not in known}
             elif len(wanted) == 1 and not isinstance(y, (list, tuple)):
                 names = [wanted[0].name]
-            raw = dict(zip(names, data.by_name(y, names, f"{self._label}'s targets")))
+            given = dict(zip(names, data.by_name(y, names, f"the target of {self._label}")))
         for o in wanted:
-            what = f"{self._label}'s targets {o.name!r}"
-            raw[o.name] = array = data.as_array(raw[o.name], what)
+            what = f"target {o.name!r} of {self._label}"
+            array = data.as_array(given[o.name], what)
             found[o.target] = data.fit_target(array, o.target_shape[1:], o.target_dtype == "int32", what)
             data.common_length([first, (what, array)])
-        self._bind_weights(found, first, raw, sample_weight, class_weight)
+        self._bind_weights(found, first, sample_weight)
         return found, count
 
-    def _bind_weights(self, found, first, targets, sample_weight, class_weight):
+    def _bind_weights(self, found, first, sample_weight):
         outputs = [o for o in self._compiled.outputs if o.weight is not None]
         if sample_weight is None:
             given = {}
@@ -448,22 +455,25 @@ class Model(Layer):
         for name in given:
             if name not in self._output_names:
                 raise UnknownNameError.among("output in sample_weight", name, self._output_names)
-        if class_weight is not None and len(self._compiled.outputs) > 1:
+        for o in outputs:
+            if given.get(o.name) is not None:
+                what = f"sample_weight of {o.name!r}"
+                found[o.weight] = data.fit_weight(data.as_array(given[o.name], what), what)
+                data.common_length([first, (what, found[o.weight])])
+
+    def _weigh_classes(self, arrays, class_weight):
+        """Multiplies the sample weights among bound `arrays` by those of the classes."""
+        if class_weight is None:
+            return
+        outputs = self._compiled.outputs
+        if len(outputs) > 1:
             raise ArgumentError(
-                f"class_weight needs a model of one output, got {len(self._compiled.outputs)}; "
+                f"class_weight needs a model of one output, got {len(outputs)}; "
                 "pass a sample_weight for each output"
             )
-        for o in outputs:
-            weight = given.get(o.name)
-            what = f"sample_weight of {o.name!r}"
-            if weight is not None:
-                weight = data.fit_target(data.as_array(weight, what), (), False, what)
-                data.common_length([first, (what, weight)])
-            if class_weight is not None and o.name in targets:
-                by_class = data.class_weights(class_weight, targets[o.name], f"targets {o.name!r}")
-                weight = by_class if weight is None else by_class * weight
-            if weight is not None:
-                found[o.weight] = weight
+        [o] = outputs
+        weights = data.class_weights(class_weight, arrays[o.target], f"target {o.name!r}")
+        arrays[o.weight] = weights * arrays.get(o.weight, 1.0)
 
     def _build_for(self, x):
         """What an unbuilt Sequential does with its first data."""
@@ -562,15 +572,19 @@ class Model(Layer):
         epochs = check_int("fit", "epochs", epochs, 0)
         initial_epoch = check_int("fit", "initial_epoch", initial_epoch, 0)
         check_verbose("fit", verbose)
-        arrays, count = self._bind_batch(x, y, sample_weight, class_weight)
+        callbacks = check_callbacks("fit", callbacks)
+        validates = validation_epochs(validation_freq)
+        arrays, count = self._bind_batch(x, y, sample_weight)
         validation = None
         if validation_data is not None:
-            validation = self._bind_validation(validation_data)
+            validation = *self._bind_validation(validation_data), 0, " of validation_data"
         elif validation_split:
             check_float("fit", "validation_split", validation_split)
             first, last = data.split(list(arrays.values()), validation_split)
-            validation = dict(zip(arrays, last)), count - first[0].shape[0]
-            arrays, count = dict(zip(arrays, first)), first[0].shape[0]
+            first_row = first[0].shape[0]
+            validation = dict(zip(arrays, last)), count - first_row, first_row, ""
+            arrays, count = dict(zip(arrays, first)), first_row
+        self._weigh_classes(arrays, class_weight)
         rows = self._rows(batch_size, _TRAIN_ROWS, count)
         steps = -(-count // rows)
         if steps_per_epoch is not None:
@@ -580,29 +594,29 @@ class Model(Layer):
         else:
             seed = check_int("fit", "seed", seed, 0) & (1 << 64) - 1
         params = {"verbose": verbose, "epochs": epochs, "steps": steps, "batch_size": rows, "samples": count}
-        self.history = History(params, seed)
+        history = self.history = History(params, seed)
         runtime = self._engine()
         with runtime.session("train", rows) as session:
             session.bind(arrays)
             trainer = Trainer(
-                self, runtime.engine, session, count, rows, steps, bool(shuffle), bool(check_finite)
+                self, history, runtime.engine, session, count, rows, steps, bool(shuffle), bool(check_finite)
             )
             if validation is None:
-                trainer.run(initial_epoch, epochs, progress.make(verbose), callbacks or ())
-                return self.history
-            held_out, held_out_count = validation
+                trainer.run(initial_epoch, epochs, progress.make(verbose), callbacks)
+                return history
+            held_out, held_out_count, first_row, place = validation
             held_out_rows = self._rows(validation_batch_size, _PREDICT_ROWS, held_out_count)
             limit = -1
             if validation_steps is not None:
                 limit = check_int("fit", "validation_steps", validation_steps, 1)
             with runtime.session("evaluate", held_out_rows) as evaluator:
-                evaluator.bind(held_out)
+                evaluator.bind(held_out, first_row, place)
                 trainer.validate = lambda: self._evaluate(
                     evaluator, held_out_count, held_out_rows, limit, check_finite
                 )
-                trainer.validates = validation_epochs(validation_freq)
-                trainer.run(initial_epoch, epochs, progress.make(verbose), callbacks or ())
-        return self.history
+                trainer.validates = validates
+                trainer.run(initial_epoch, epochs, progress.make(verbose), callbacks)
+        return history
 
     def _bind_validation(self, validation_data):
         if not isinstance(validation_data, (list, tuple)) or len(validation_data) not in (2, 3):
@@ -658,6 +672,7 @@ class Model(Layer):
         self._needs_compiled("evaluate")
         self._build_for(x)
         check_verbose("evaluate", verbose)
+        callbacks = check_callbacks("evaluate", callbacks)
         arrays, count = self._bind_batch(x, y, sample_weight)
         rows = self._rows(batch_size, _PREDICT_ROWS, count)
         steps = -1 if steps is None else check_int("evaluate", "steps", steps, 1)
@@ -703,6 +718,7 @@ class Model(Layer):
             As the model's outputs were given; of the model's dtype.
         """
         check_verbose("predict", verbose)
+        callbacks = check_callbacks("predict", callbacks)
         show = progress.make(0 if verbose == "auto" else verbose)
         steps = -1 if steps is None else check_int("predict", "steps", steps, 1)
         notify(callbacks, "set_model", self)
@@ -718,7 +734,12 @@ class Model(Layer):
         if steps * rows > 0 and steps * rows < count:
             count = steps * rows
             arrays = {id: array[:count] for id, array in arrays.items()}
-        made = [np.empty((count, *t.shape[1:]), self.dtype) for t in self._outputs]
+        try:
+            made = [np.empty((count, *t.shape[1:]), self.dtype) for t in self._outputs]
+        except MemoryError as error:
+            raise OutOfMemoryError(
+                f"out of memory for the outputs of {count} samples; predict fewer at a time"
+            ) from error
         seed = seeds.next_seed() if training else 0
         with self._engine().session("predict", rows, training) as session:
             session.bind(arrays)
@@ -753,7 +774,8 @@ class Model(Layer):
         self._needs_compiled("train_on_batch")
         self._build_for(x)
         self._needs_loss("train_on_batch")
-        arrays, count = self._bind_batch(x, y, sample_weight, class_weight)
+        arrays, count = self._bind_batch(x, y, sample_weight)
+        self._weigh_classes(arrays, class_weight)
         if self._batch_seed is None:
             self._batch_seed = seeds.next_seed()
         runtime = self._engine()
@@ -1031,6 +1053,8 @@ class Sequential(Model):
                 raise ArgumentError(
                     f"{self._label} has a layer named {layer.name!r} already; give each a name of its own"
                 )
+            if self._source is None and not self._layers and layer._first_shape is not None:
+                self._source = Input(layer._first_shape)
             self._layers.append(layer)
         elif not isinstance(layer, Tensor):
             raise ArgumentTypeError(
@@ -1089,7 +1113,7 @@ class Sequential(Model):
             return
         if self._source is None and self._layers and x is not None:
             array = data.as_array(
-                data.by_name(x, ["x"], f"{self._label}'s input")[0], f"{self._label}'s input"
+                data.by_name(x, ["x"], f"the input of {self._label}")[0], f"the input of {self._label}"
             )
             self.build((None, *(array.shape[1:] or (1,))))
         self._needs_built("running it")

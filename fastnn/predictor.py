@@ -111,9 +111,9 @@ class StructuredPredictor:
         """
         given = []
         for name, tensor, array in zip(
-            self._names, self._inputs, data.by_name(x, self._names, "the predictor's input")
+            self._names, self._inputs, data.by_name(x, self._names, "the input of the predictor")
         ):
-            what = f"the predictor's input {name!r}"
+            what = f"input {name!r} of the predictor"
             given.append((what, data.fit_input(data.as_array(array, what), tensor.shape[1:], what)))
         count = data.common_length(given)
         if out is None:

@@ -1,5 +1,6 @@
 """The progress of `fit`, `evaluate` and `predict` on the screen."""
 
+import shutil
 import sys
 import time
 
@@ -49,8 +50,11 @@ class Lines(Silent):
         print(shown.removesuffix(" - "), flush=True)
 
 
-class Bar(Silent):
-    """verbose=1 on a terminal or in a notebook: a tqdm bar an epoch."""
+class Bar(Lines):
+    """verbose=1 on a terminal or in a notebook: a tqdm bar, which gives way to its line when an epoch ends.
+
+    A bar is cut off at the width of the screen; a line shows all values.
+    """
 
     live = True
 
@@ -61,14 +65,19 @@ class Bar(Silent):
         self._bar = None
 
     def start(self, label, samples):
+        super().start(label, samples)
+        # tqdm shows nothing on a terminal that does not tell its size; this falls back to 80 by 24.
+        size = shutil.get_terminal_size()
         self._bar = self._tqdm(
             total=samples,
             desc=label,
             unit="sample",
             unit_scale=True,
             file=sys.stdout,
+            leave=False,
             mininterval=0,
-            dynamic_ncols=True,
+            ncols=None if _in_notebook() else size.columns,
+            nrows=size.lines,
         )
         self._done = 0
 
@@ -79,9 +88,8 @@ class Bar(Silent):
         self._done = done
 
     def finish(self, names, values):
-        self.update(self._bar.total, names, values)
-        self._bar.refresh()
         self.close()
+        super().finish(names, values)
 
     def close(self):
         if self._bar is not None:

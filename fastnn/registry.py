@@ -32,7 +32,7 @@ class Configurable:
         return cls(**config)
 
     def __repr__(self):
-        arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
+        arguments = ", ".join(f"{k}={getattr(self, k)!r}" for k in _constructor_arguments(type(self)))
         return f"{type(self).__name__}({arguments})"
 
 
@@ -45,10 +45,12 @@ class Registry:
         What the objects are, for messages.
     base : type
         The class they all derive from.
+    others : sequence of str, optional
+        Names that stand for several of the objects, for messages.
     """
 
-    def __init__(self, kind, base):
-        self.kind, self.base = kind, base
+    def __init__(self, kind, base, others=()):
+        self.kind, self.base, self._others = kind, base, others
         self._classes = {}
 
     def add(self, cls, *aliases):
@@ -66,7 +68,12 @@ class Registry:
         try:
             return self._classes[name]
         except (KeyError, TypeError):
-            raise UnknownNameError.among(self.kind, name, self._classes) from None
+            raise UnknownNameError.among(self.kind, name, self._names(name)) from None
+
+    def _names(self, like):
+        """What is known: class names for one `like` these, else their snake_case forms and aliases."""
+        as_class = str(like)[:1].isupper()
+        return [known for known in self._classes if known[0].isupper() == as_class] + list(self._others)
 
     def get(self, identifier):
         """An object for a name, a configuration dict, a class or an object; None stays None."""
@@ -79,7 +86,7 @@ class Registry:
         if isinstance(identifier, type) and issubclass(identifier, self.base):
             return identifier()
         raise ArgumentTypeError(
-            f"A {self.kind} is given by name, configuration or {self.base.__name__} object, "
+            f"The {self.kind} is given by name, configuration or {self.base.__name__} object, "
             f"got {type(identifier).__name__}."
         )
 
@@ -89,7 +96,7 @@ class Registry:
             return None
         name = type(obj).__name__
         if self._classes.get(name) is not type(obj):
-            raise UnknownNameError.among(self.kind, name, self._classes)
+            raise UnknownNameError.among(self.kind, name, self._names(name))
         return {"class_name": name, "config": obj.get_config()}
 
     def deserialize(self, config):
@@ -100,7 +107,12 @@ class Registry:
             raise ArgumentTypeError(
                 f"The configuration of a {self.kind} is a dict with a 'class_name', got {config!r}."
             )
-        return self.find(config["class_name"]).from_config(dict(config.get("config") or {}))
+        arguments = config.get("config") or {}
+        if not isinstance(arguments, dict):
+            raise ArgumentTypeError(
+                f"The 'config' of a {self.kind} is a dict of its arguments, got {arguments!r}."
+            )
+        return self.find(config["class_name"]).from_config(dict(arguments))
 
 
 def snake_case(name):

@@ -26,8 +26,17 @@ class LearningRateSchedule(Configurable):
 registry = Registry("learning-rate schedule", LearningRateSchedule)
 
 
+class _RateDecay(LearningRateSchedule):
+    def __init__(self, initial_learning_rate, decay_steps, decay_rate, staircase=False, name=None):
+        owner = type(self).__name__
+        self.initial_learning_rate = check_float(owner, "initial_learning_rate", initial_learning_rate)
+        self.decay_steps = check_float(owner, "decay_steps", decay_steps, low=0, exclusive=("low",))
+        self.decay_rate = check_float(owner, "decay_rate", decay_rate)
+        self.staircase, self.name = bool(staircase), name or owner
+
+
 @registry.add
-class ExponentialDecay(LearningRateSchedule):
+class ExponentialDecay(_RateDecay):
     """initial_learning_rate * decay_rate ^ (step / decay_steps).
 
     Parameters
@@ -41,25 +50,13 @@ class ExponentialDecay(LearningRateSchedule):
     name : str, optional
     """
 
-    def __init__(
-        self, initial_learning_rate, decay_steps, decay_rate, staircase=False, name="ExponentialDecay"
-    ):
-        self.initial_learning_rate = check_float(
-            "ExponentialDecay", "initial_learning_rate", initial_learning_rate
-        )
-        self.decay_steps = check_float(
-            "ExponentialDecay", "decay_steps", decay_steps, low=0, exclusive=("low",)
-        )
-        self.decay_rate = check_float("ExponentialDecay", "decay_rate", decay_rate)
-        self.staircase, self.name = bool(staircase), name
-
     def rates(self, steps):
         p = steps / self.decay_steps
         return self.initial_learning_rate * self.decay_rate ** (np.floor(p) if self.staircase else p)
 
 
 @registry.add
-class InverseTimeDecay(LearningRateSchedule):
+class InverseTimeDecay(_RateDecay):
     """initial_learning_rate / (1 + decay_rate * step / decay_steps).
 
     Parameters
@@ -72,18 +69,6 @@ class InverseTimeDecay(LearningRateSchedule):
         Whether step / decay_steps is rounded down.
     name : str, optional
     """
-
-    def __init__(
-        self, initial_learning_rate, decay_steps, decay_rate, staircase=False, name="InverseTimeDecay"
-    ):
-        self.initial_learning_rate = check_float(
-            "InverseTimeDecay", "initial_learning_rate", initial_learning_rate
-        )
-        self.decay_steps = check_float(
-            "InverseTimeDecay", "decay_steps", decay_steps, low=0, exclusive=("low",)
-        )
-        self.decay_rate = check_float("InverseTimeDecay", "decay_rate", decay_rate)
-        self.staircase, self.name = bool(staircase), name
 
     def rates(self, steps):
         p = steps / self.decay_steps

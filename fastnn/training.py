@@ -3,7 +3,7 @@
 from . import progress
 from ._engine import CHUNK_MS
 from .arguments import check_int
-from .errors import ArgumentError, DataError, NonFiniteLossError
+from .errors import ArgumentError, ArgumentTypeError, DataError, NonFiniteLossError
 
 # Learning rates of a schedule are worked out for so many steps at a time.
 _SCHEDULE_STEPS = 1 << 16
@@ -12,17 +12,17 @@ _SCHEDULE_STEPS = 1 << 16
 class Trainer:
     """The loop over epochs: one engine call for each, or one every CHUNK_MS where epochs are long."""
 
-    def __init__(self, model, engine, session, count, rows, steps, shuffle, check_finite):
-        self.model, self.engine, self.session = model, engine, session
+    def __init__(self, model, history, engine, session, count, rows, steps, shuffle, check_finite):
+        self.model, self.history, self.engine, self.session = model, history, engine, session
         self.count, self.rows, self.steps = count, rows, steps
         self.shuffle, self.check_finite = shuffle, check_finite
         self.seen = min(steps * rows, count)
         self.validate = self.validates = None
 
     def run(self, initial_epoch, epochs, show, callbacks):
-        """Trains and fills the model's History."""
-        model, history = self.model, self.model.history
-        self.seed, self.initial_epoch = history.seed, initial_epoch
+        """Trains and fills the History."""
+        model, history = self.model, self.history
+        self.initial_epoch = initial_epoch
         names, logs = model._value_names, history.history
         for name in names:
             logs[name] = []
@@ -74,7 +74,7 @@ class Trainer:
         engine.snapshot()
         left = steps
         try:
-            session.begin(self.count, self.rows, self.shuffle, self.check_finite, self.seed, epoch, 0)
+            session.begin(self.count, self.rows, self.shuffle, self.check_finite, self.history.seed, epoch, 0)
             while True:
                 rates = optimizer.learning_rates(engine.iterations, min(left, _SCHEDULE_STEPS))
                 done, finished = session.run(left, CHUNK_MS, rates)
@@ -113,10 +113,28 @@ def validation_epochs(freq):
 
 def notify(callbacks, method, *arguments):
     """Calls a method on each callback that has it."""
-    for callback in callbacks or ():
+    for callback in callbacks:
         hook = getattr(callback, method, None)
         if hook is not None:
             hook(*arguments)
+
+
+_HOOKS = {"set_model", "set_params"} | {
+    f"on_{what}_{when}" for what in ("train", "epoch", "test", "predict") for when in ("begin", "end")
+}
+
+
+def check_callbacks(what, callbacks):
+    """`callbacks` as a tuple: None, one callback, or a list or tuple of them."""
+    if callbacks is None:
+        return ()
+    callbacks = tuple(callbacks) if isinstance(callbacks, (list, tuple)) else (callbacks,)
+    for callback in callbacks:
+        if not any(hasattr(callback, hook) for hook in _HOOKS):
+            raise ArgumentTypeError(
+                f"{what} needs callbacks with methods such as on_epoch_end, got {type(callback).__name__}"
+            )
+    return callbacks
 
 
 def check_verbose(what, verbose):

@@ -1,7 +1,12 @@
 """Fixtures that all tests share."""
 
+import os
+
 import numpy as np
 import pytest
+
+# Interpreters that tests start import the installed package, not the sources of the folder they are started in.
+os.environ["PYTHONSAFEPATH"] = "1"
 
 
 @pytest.fixture

@@ -73,6 +73,26 @@ def test_every_error_is_also_a_builtin():
         (lambda: fnn.show_config("json"), ArgumentError, "json"),
         (lambda: fnn.Sequential([3]), ArgumentTypeError, "int"),
         (lambda: fnn.Sequential().pop(), ArgumentError, "no layers"),
+        (lambda: fnn.Model(X, fnn.Input((3,))), ArgumentTypeError, "ndarray"),
+        (lambda: fnn.Model(fnn.Input((3,)), [None]), ArgumentTypeError, "NoneType"),
+        (lambda: layers.Dense(3, actvation="relu"), UnknownNameError, "activation"),
+        (lambda: layers.Dense(3, name="\ud800"), ArgumentError, "printable"),
+        (lambda: layers.Concatenate()(fnn.Input((3,))), errors.GraphError, "(None, 3)"),
+        (lambda: model().parameters["out/kernl"], UnknownNameError, "out/kernel"),
+        (lambda: model().parameters["out/kernl"], KeyError, "'out/kernel'?"),
+        (lambda: model().set_weights(None), ArgumentTypeError, "NoneType"),
+        (lambda: model().parameters["out/bias"].assign([[1], [1, 2]]), ShapeError, "(2,)"),
+        (lambda: model(metrics=["acuracy"]), UnknownNameError, "'accuracy'"),
+        (lambda: model().compile({"class_name": "SGD", "config": 3}), ArgumentTypeError, "3"),
+        (lambda: model().fit(X, Y, callbacks=3), ArgumentTypeError, "int"),
+        (lambda: model().fit(X, Y, validation_freq=0), ArgumentError, "0"),
+        (lambda: model().fit(X, Y, class_weight={0: "a"}), ArgumentTypeError, "'a'"),
+        (lambda: model().fit(X, Y, sample_weight=np.ones((6, 2))), ShapeError, "each sample one number"),
+        (lambda: model().fit(X, Y[:, :1]), ShapeError, "class indices"),
+        (lambda: model().fit(X[:, :2], Y), ShapeError, "input 'x' of Sequential"),
+        (lambda: optimizers.SGD(-1), ArgumentError, "[0, inf)"),
+        (lambda: fnn.utils.to_categorical([-1]), ArgumentError, "at least 0"),
+        (lambda: model().predict(np.broadcast_to(np.float32(0), (10**14, 3))), MemoryError, "fewer"),
     ],
 )
 def test_mistakes(call, error, words):
@@ -114,11 +134,33 @@ def test_non_finite_batch_leaves_the_weights():
     np.testing.assert_array_equal(made.get_weights()[0], before[0])
 
 
+def test_weights_are_checked_before_any_is_written():
+    made = model()
+    before = made.get_weights()
+    with pytest.raises(errors.DtypeError):
+        made.set_weights([np.ones((3, 2)), ["a", "b"]])
+    np.testing.assert_array_equal(made.get_weights()[0], before[0])
+
+
+def test_data_errors_say_the_users_own_row_and_value():
+    made = model("sparse_categorical_crossentropy")
+    x, y = np.ones((6, 3)), np.array([0, 1, 0, 1, 0, 7])
+    with pytest.raises(errors.DataError, match="got 7 in row 5;") as caught:
+        made.fit(x, y, validation_split=0.5, verbose=0)
+    assert caught.value.row == 5
+    with pytest.raises(errors.DataError, match="got 7 in row 5 of validation_data;"):
+        made.fit(x, y * 0, validation_data=(x, y), verbose=0)
+    x[2, 1] = -1e300
+    with pytest.raises(errors.DataError, match=r"float32 can hold, got -1e\+300 in row 2;") as caught:
+        made.predict(x)
+    assert caught.value.value == -1e300
+
+
 def test_data_errors_go_back_to_the_epochs_begin():
     made = model()
     before = made.get_weights()
     y = Y.copy()
     y[5] = np.nan
-    with pytest.raises(errors.DataError, match=r"targets 'out'.*row 5"):
+    with pytest.raises(errors.DataError, match=r"target 'out'.*row 5"):
         made.fit(X, y, batch_size=1, shuffle=False, verbose=0)
     np.testing.assert_array_equal(made.get_weights()[0], before[0])

@@ -1,5 +1,6 @@
 """fit, evaluate and batches: what is learnt, reported and repeated."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -281,7 +282,66 @@ def test_bar_on_a_terminal(blobs, monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     classifier().fit(*blobs, epochs=2, verbose=1)
     out = capsys.readouterr().out
-    assert "Epoch 2/2: 100%" in out and "sample/s" in out and "loss: " in out
+    assert "Epoch 2/2:   0%|" in out and "samples/s - loss: " in out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are POSIX")
+def test_a_terminal_of_no_size_shows_bars_and_whole_lines():
+    import pty
+
+    code = (
+        "import numpy as np, fastnn as fnn\n"
+        "m = fnn.Sequential([fnn.Input((512,)), fnn.layers.Dense(512), fnn.layers.Dense(512)])\n"
+        "m.compile('sgd', 'mse', metrics=['mae', 'mse'])\n"
+        "x = np.zeros((4000, 512))\n"
+        "m.fit(x, x, validation_split=0.2)"
+    )
+    own, other = pty.openpty()  # 0 columns and 0 rows, as terminals without a screen report
+    run = subprocess.Popen([sys.executable, "-c", code], stdin=other, stdout=other, stderr=other)
+    os.close(other)
+    seen = b""
+    with contextlib.suppress(OSError):  # how the end of a pseudo-terminal reads
+        while chunk := os.read(own, 4096):
+            seen += chunk
+    os.close(own)
+    assert run.wait() == 0
+    assert b"%|" in seen and b"val_mse: 0.0000" in seen
+
+
+def test_class_weights_leave_the_validation_part_alone(blobs):
+    model = classifier()
+    history = model.fit(
+        *blobs, validation_split=0.25, class_weight={0: 9.0, 1: 3.0}, shuffle=False, verbose=0
+    ).history
+    x, y = blobs[0][150:], blobs[1][150:]
+    np.testing.assert_allclose(
+        [history["val_loss"][0], history["val_accuracy"][0]], model.evaluate(x, y), rtol=1e-6
+    )
+
+
+def test_each_of_two_fits_at_once_has_its_own_history(blobs):
+    model, found = classifier(), {}
+    threads = [
+        threading.Thread(target=lambda n=n: found.update({n: model.fit(*blobs, epochs=n, verbose=0)}))
+        for n in (20, 40)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {n: len(history.epoch) for n, history in found.items()} == {20: 20, 40: 40}
+
+
+def test_one_callback_needs_no_list(blobs):
+    class Counter:
+        epochs = 0
+
+        def on_epoch_end(self, epoch, logs):
+            self.epochs += 1
+
+    counter = Counter()
+    classifier().fit(*blobs, epochs=3, callbacks=counter, verbose=0)
+    assert counter.epochs == 3
 
 
 def test_interrupt_leaves_a_usable_model(rng):

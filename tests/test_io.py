@@ -1,6 +1,7 @@
 """Model files: the same bits back, other readers, damage, and what is refused."""
 
 import copy
+import errno
 import hashlib
 import io as stream
 import json
@@ -18,6 +19,7 @@ import fastnn as fnn
 from fastnn import _safetensors, io, layers, optimizers
 from fastnn.errors import (
     ArgumentError,
+    ArgumentTypeError,
     FastNNError,
     FileAccessError,
     FileFormatError,
@@ -204,9 +206,33 @@ def test_other_extensions_are_refused(tmp_path):
     for name in ("m.keras", "m.h5", "m.HDF5", "m.onnx", "m.pt", "m.pth"):
         with pytest.raises(ArgumentError, match="export"):
             small().save(tmp_path / name)
-    with pytest.raises(ArgumentError):
+    with pytest.raises(ArgumentTypeError):
         small().save(3)
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a FIFO")
+def test_only_files_are_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(FileAccessError, match="folder or device") as caught:
+            small().save(path)
+        assert caught.value.errno and caught.value.filename == str(path)
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+def test_paths(tmp_path):
+    with pytest.raises(FileAccessError) as caught:
+        small().save(tmp_path / "missing" / "m")
+    assert caught.value.errno == errno.ENOENT and caught.value.filename == str(tmp_path / "missing" / "m")
+    small().save(os.fsencode(tmp_path / "bytes"))
+    assert fnn.load(os.fsencode(tmp_path / "bytes")).built
+    for call in (small().save, small().save_weights, small().load_weights, fnn.load):
+        for path in ("a\0b", ""):
+            with pytest.raises(ArgumentError, match="path"):
+                call(path)
+        with pytest.raises(ArgumentTypeError, match="path"):
+            call(stream.BytesIO())
 
 
 def test_failed_writes_leave_the_old_file(tmp_path, monkeypatch):
@@ -302,11 +328,12 @@ def test_foreign_files(tmp_path):
         fnn.load(tmp_path / "none")
     with pytest.raises(FileAccessError):
         fnn.load(tmp_path)
-    with pytest.raises(ArgumentError):
-        fnn.load(None)
+    for path in (None, 0):
+        with pytest.raises(ArgumentTypeError):
+            fnn.load(path)
     safetensors = pytest.importorskip("safetensors.numpy")
     safetensors.save_file({"a": np.zeros(2)}, tmp_path / "s")
-    with pytest.raises(FileFormatError):
+    with pytest.raises(FileFormatError, match="safetensors file of another program"):
         fnn.load(tmp_path / "s")
 
 
@@ -387,6 +414,18 @@ def test_resealing_alone_changes_nothing():
     assert io._read(stream.BytesIO(resealed(content, lambda h: None)), "x").name == "t"
 
 
+def test_header_lengths_that_begin_like_other_formats():
+    for magic, _ in _safetensors._FOREIGN:
+        length = int.from_bytes(magic, "little")
+        if length % 8 or length > 1 << 16:
+            continue
+        file = stream.BytesIO()
+        used = len(_safetensors._PREFIX) + 64 + len('"},"k":""')
+        _safetensors.write(file, [], {"k": "x" * (length - used - 8)})
+        assert file.getvalue()[:8] == length.to_bytes(8, "little")
+        _safetensors.Reader(file, "x")
+
+
 def test_duplicate_tensors():
     content = io.to_bytes(tiny())
     length = int.from_bytes(content[:8], "little")
@@ -405,5 +444,33 @@ def test_mutated_and_sealed_headers_never_crash(changes):
         header[first + int(where * (length - 1 - first))] = value
     try:
         io._read(stream.BytesIO(sealed(bytes(header), content[8 + length :])), "x")
+    except FastNNError:
+        pass
+
+
+def places(value):
+    """(container, key) of everything in nested JSON."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield value, key
+        yield from places(inner)
+
+
+JUNK = st.sampled_from([None, True, -1, 2**70, 1.5, "", "x", "\ud800", "\n", [], {}, [["a"]], {"a": 1}])
+
+
+@settings(max_examples=200, deadline=None)
+@pytest.mark.filterwarnings("ignore:The loss does not depend")
+@given(st.sampled_from(["config", "compile"]), st.floats(0, 1, exclude_max=True), JUNK)
+def test_descriptions_of_the_wrong_form_are_typed_errors(part, where, junk):
+    def change(header):
+        description = json.loads(header["__metadata__"][part])
+        found = list(places(description))
+        container, key = found[int(where * len(found))]
+        container[key] = junk
+        header["__metadata__"][part] = json.dumps(description)
+
+    try:
+        io._read(stream.BytesIO(resealed(io.to_bytes(tiny()), change)), "x")
     except FastNNError:
         pass

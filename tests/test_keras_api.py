@@ -84,6 +84,20 @@ def test_a_keras_script(tmp_path):
     np.testing.assert_array_equal(loaded.predict(x), model.predict(x))
 
 
+def test_shapes_of_inputs_given_to_the_first_layer():
+    for arguments in ({"input_shape": (4,)}, {"input_dim": 4}):
+        model = keras.Sequential([keras.layers.Dense(3, **arguments), keras.layers.Dense(2)])
+        assert model.built and model.input_shape == (None, 4)
+
+
+def test_functions_that_join():
+    a, b = keras.Input((4,)), keras.Input((4,))
+    joined = keras.layers.concatenate([keras.layers.add([a, b]), keras.layers.multiply([a, b])], name="join")
+    x, y = np.full((1, 4), 2.0), np.full((1, 4), 3.0)
+    np.testing.assert_array_equal(keras.Model([a, b], joined)([x, y]), [[5] * 4 + [6] * 4])
+    assert joined.call.layer.name == "join"
+
+
 def test_default_dtype():
     keras.backend.set_floatx("float64")
     try:

@@ -1,12 +1,13 @@
 """Layer and Parameter: what every layer is made of."""
 
+import inspect
 import math
 
 import numpy as np
 
 from .. import initializers, regularizers
 from ..arguments import check_float_dtype, check_shape
-from ..errors import ArgumentError, ArgumentTypeError, DtypeError, GraphError, ShapeError
+from ..errors import ArgumentError, ArgumentTypeError, DtypeError, GraphError, ShapeError, UnknownNameError
 from ..graph import MAX_RANK, Builder, LayerCall, Tensor
 from ..registry import Registry, auto_name, snake_case
 
@@ -67,18 +68,27 @@ class Parameter:
         DtypeError
             If the array does not hold numbers.
         """
-        array = np.asarray(array)
+        array = np.array(self.fitting(array), self.dtype, order="C")
+        if self._storage is not None:
+            self._storage.write(array)
+        else:
+            self._initial, self._assigned = array, True
+
+    def fitting(self, array):
+        """`array` as an ndarray that `assign` takes; raises as it does."""
+        try:
+            array = np.asarray(array)
+        except ValueError as error:
+            raise ShapeError(
+                f"Parameter {self.name!r} has shape {self.shape}, got lists that form no array ({error})."
+            ) from error
         if array.dtype.kind not in "fiub":
             raise DtypeError(f"Parameter {self.name!r} takes real numbers, got an array of {array.dtype}.")
         if array.shape != self.shape:
             raise ShapeError(
                 f"Parameter {self.name!r} has shape {self.shape}, got an array of shape {array.shape}."
             )
-        array = np.array(array, self.dtype, order="C")
-        if self._storage is not None:
-            self._storage.write(array)
-        else:
-            self._initial, self._assigned = array, True
+        return array
 
     def attach(self, storage):
         """Hand the value over to an engine's store, which holds it from now on."""
@@ -132,6 +142,10 @@ class Layer:
         Whether training updates the layer's parameters.
     dtype : {"float32", "float64"}, optional
         Type of the parameters before a model gives them its own.
+    input_shape : tuple of int, optional
+        Of one sample: spares a Sequential that begins with this layer its `Input`.
+    input_dim : int, optional
+        The same as ``input_shape=(input_dim,)``.
 
     Attributes
     ----------
@@ -139,14 +153,20 @@ class Layer:
         Whether the parameters exist.
     """
 
-    def __init__(self, name=None, trainable=True, dtype=None):
-        if name is not None and (not isinstance(name, str) or not name or "/" in name or "\n" in name):
+    def __init__(self, name=None, trainable=True, dtype=None, input_shape=None, input_dim=None, **kwargs):
+        for argument in kwargs:
+            known = inspect.signature(type(self)).parameters | inspect.signature(Layer).parameters
+            known = [name for name, p in known.items() if p.kind is not p.VAR_KEYWORD]
+            raise UnknownNameError.among(f"argument of {type(self).__name__}", argument, known)
+        named = isinstance(name, str) and name and name.isprintable() and "/" not in name
+        if name is not None and not named:
             raise ArgumentError(
-                f"{type(self).__name__}: name must be a non-empty string without '/', got {name!r}."
+                f"{type(self).__name__}: name must be printable text without '/', got {name!r}."
             )
         self.name = name or auto_name(snake_case(type(self).__name__))
         self.dtype = None if dtype is None else check_float_dtype(self._label, dtype)
         self.built = False
+        self._first_shape = input_shape if input_dim is None else (input_dim,)
         self._trainable = bool(trainable)
         self._weights = []
         self._declared = []
@@ -264,16 +284,15 @@ class Layer:
         weights : sequence of array_like
             As many as `weights`, of the same shapes. All are checked before any is written.
         """
-        own, given = self.weights, [np.asarray(w) for w in weights]
-        if len(given) != len(own):
-            raise ShapeError(f"{self._label} has {len(own)} weights, got {len(given)} arrays.")
-        for parameter, array in zip(own, given):
-            if array.shape != parameter.shape:
-                raise ShapeError(
-                    f"Parameter {parameter.name!r} has shape {parameter.shape}, "
-                    f"got an array of shape {array.shape}."
-                )
-        for parameter, array in zip(own, given):
+        own = self.weights
+        if not hasattr(weights, "__len__"):
+            raise ArgumentTypeError(
+                f"{self._label} needs a list of {len(own)} arrays, got {type(weights).__name__}."
+            )
+        if len(weights) != len(own):
+            raise ShapeError(f"{self._label} has {len(own)} weights, got {len(weights)} arrays.")
+        checked = [parameter.fitting(array) for parameter, array in zip(own, weights)]
+        for parameter, array in zip(own, checked):
             parameter.assign(array)
 
     # -- calls --
@@ -363,7 +382,8 @@ class Layer:
 
     def _needs_several(self, shapes):
         if not isinstance(shapes, list):
-            raise GraphError(f"{self._label} takes a list of tensors, got one of shape {shapes}.")
+            seen = getattr(shapes, "shape", shapes)
+            raise GraphError(f"{self._label} takes a list of tensors, got one of shape {seen}.")
 
     def __repr__(self):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
