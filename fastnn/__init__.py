@@ -3,6 +3,14 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+try:
+    from . import _core
+except ImportError as error:
+    raise ImportError(
+        f"fastnn's compiled part cannot be loaded from {__path__[0]} ({error}). In a checkout that was not built in place, "
+        "start Python from another folder, or run: pip install -e ."
+    ) from error
+
 from . import (
     activations,
     config,

@@ -3,6 +3,7 @@
 
 from collections import namedtuple
 
+cimport cython
 from cpython.buffer cimport (PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release,
                              PyObject_GetBuffer)
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -56,8 +57,9 @@ cdef extern from "internal.h" nogil:
     int fnn_param_dtype(const fnn_param *param)
     int fnn_param_read(fnn_param *param, void *values, int64_t count, fnn_error *err)
     int fnn_param_write(fnn_param *param, const void *values, int64_t count, fnn_error *err)
-    int fnn_slot_read(fnn_model *model, int tensor, int slot, void *values, int64_t count, fnn_error *err)
     int fnn_slot_write(fnn_model *model, int tensor, int slot, const void *values, int64_t count, fnn_error *err)
+    int fnn_model_read(fnn_model *model, int n, const int *tensors, const int *slots, void **values, const int64_t *counts,
+                       int64_t *iterations, fnn_error *err)
     int fnn_model_snapshot(fnn_model *model, fnn_error *err)
     int fnn_model_restore(fnn_model *model, fnn_error *err)
     int fnn_session_create(fnn_model *model, int mode, int64_t max_rows, int flags, fnn_session **session, fnn_error *err)
@@ -65,6 +67,7 @@ cdef extern from "internal.h" nogil:
     size_t fnn_session_bytes(const fnn_session *session)
     double fnn_session_ns(const fnn_session *session, int64_t rows)
     int fnn_session_check(const fnn_session *session, fnn_error *err)
+    bint fnn_session_writes(const fnn_session *session, int tensor)
     int fnn_bind(fnn_session *session, int tensor, const fnn_array *array, fnn_error *err)
     int fnn_begin(fnn_session *session, const fnn_pass *a_pass, fnn_error *err)
     int fnn_run(fnn_session *session, int64_t max_steps, double max_ms, const double *lr, int64_t lr_count, int64_t *steps_done,
@@ -272,12 +275,14 @@ cdef class Engine:
     def __cinit__(self, str text, params=None, isa=None):
         cdef fnn_error err
         cdef bytes raw = text.encode(), isa_name = isa.encode() if isa is not None else b""
-        cdef int n = max(params) + 1 if params else 0
+        cdef int n = max(params) + 1 if params and min(params) >= 0 else 0
         cdef fnn_param **shared = <fnn_param **>calloc(n + 1, sizeof(fnn_param *))
         if shared == NULL:
             raise errors.OutOfMemoryError("out of memory")
         try:
             for tensor, param in (params or {}).items():
+                if not 0 <= tensor < n:
+                    raise errors.ArgumentError(f"tensor {tensor} is no parameter")
                 shared[<int>tensor] = (<Param?>param).c
             status = fnn_model_create(raw, len(raw), <const char *>isa_name if isa is not None else NULL, shared, n, &self.c, &err)
         finally:
@@ -309,15 +314,42 @@ cdef class Engine:
     def iterations(self, int64_t value):
         fnn_model_set_iterations(self.c, value)
 
-    def read_slot(self, int tensor, int slot, out):
-        cdef fnn_error err
-        cdef _Held held = contiguous(out, FNN_F64 if self.dtype == "float64" else FNN_F32, True)
-        check(fnn_slot_read(self.c, tensor, slot, held.view.buf, held.view.len // held.view.itemsize, &err), &err)
-
     def write_slot(self, int tensor, int slot, array):
         cdef fnn_error err
         cdef _Held held = contiguous(array, FNN_F64 if self.dtype == "float64" else FNN_F32, False)
-        check(fnn_slot_write(self.c, tensor, slot, held.view.buf, held.view.len // held.view.itemsize, &err), &err)
+        cdef int64_t count = held.view.len // held.view.itemsize
+        cdef int status
+        with nogil:
+            status = fnn_slot_write(self.c, tensor, slot, held.view.buf, count, &err)
+        check(status, &err)
+
+    def read(self, list items):
+        """Fills arrays with parameters and moments, all of the same step: items are (tensor, slot or -1, array).
+
+        Returns the number of updates made by then.
+        """
+        cdef fnn_error err
+        cdef int n = len(items), status, i
+        cdef int64_t iterations = 0
+        cdef list held = [contiguous(out, FNN_F64 if self.dtype == "float64" else FNN_F32, True) for _, _, out in items]
+        cdef int *ids = <int *>calloc(2 * n + 1, sizeof(int))
+        cdef void **values = <void **>calloc(n + 1, sizeof(void *))
+        cdef int64_t *counts = <int64_t *>calloc(n + 1, sizeof(int64_t))
+        try:
+            if ids == NULL or values == NULL or counts == NULL:
+                raise errors.OutOfMemoryError("out of memory")
+            for i in range(n):
+                ids[i], ids[n + i] = items[i][0], items[i][1]
+                values[i] = (<_Held>held[i]).view.buf
+                counts[i] = (<_Held>held[i]).view.len // (<_Held>held[i]).view.itemsize
+            with nogil:
+                status = fnn_model_read(self.c, n, ids, ids + n, values, counts, &iterations, &err)
+            check(status, &err)
+        finally:
+            free(ids)
+            free(values)
+            free(counts)
+        return iterations
 
     def snapshot(self):
         cdef fnn_error err
@@ -366,13 +398,16 @@ cdef class Session:
         cdef fnn_array described
         cdef _Held held
         if array is None:
-            check(fnn_bind(self.c, tensor, NULL, &err), &err)
-            self.held.pop(tensor, None)
+            with cython.critical_section(self):
+                check(fnn_bind(self.c, tensor, NULL, &err), &err)
+                self.held.pop(tensor, None)
             return
-        held = _Held(array, PyBUF_FORMAT | PyBUF_STRIDES)
+        held = _Held(array, PyBUF_FORMAT | PyBUF_STRIDES | (PyBUF_WRITABLE if fnn_session_writes(self.c, tensor) else 0))
         held.describe(&described)
-        check(fnn_bind(self.c, tensor, &described, &err), &err)
-        self.held[tensor] = held
+        # What the session reads is held: the two change together.
+        with cython.critical_section(self):
+            check(fnn_bind(self.c, tensor, &described, &err), &err)
+            self.held[tensor] = held
 
     def begin(self, int64_t n, int64_t batch_size, bint shuffle=False, bint check_finite=True, uint64_t seed=0, uint64_t epoch=0,
               int64_t first_step=0):
@@ -435,13 +470,16 @@ cdef class Predictor:
         Tensor ids of the one input and the one output.
     features, out_shape : tuple of int
         Shape of one sample, in and out.
+
+    A subclass gives `convert(x)`, which makes a contiguous array of the right type and shape of anything else.
     """
 
     cdef readonly Engine engine
     cdef readonly int input_id, output_id
     cdef readonly tuple features, out_shape
+    cdef readonly object dtype
     cdef list free_sessions
-    cdef object dtype, empty
+    cdef object empty
     cdef int code, ndim, out_ndim
     cdef Py_ssize_t size_in[8]
     cdef Py_ssize_t size_out[8]
@@ -469,26 +507,23 @@ cdef class Predictor:
         cdef int64_t n = 1
         cdef int status
         if not self.take(x, &given):
-            PyObject_GetBuffer(self.converted(x), &given, PyBUF_C_CONTIGUOUS)
+            PyObject_GetBuffer(self.convert(x), &given, PyBUF_C_CONTIGUOUS)
         try:
             if given.ndim > self.ndim:
                 n = given.shape[0]
             if out is None:
                 out = self.empty((n,) + self.out_shape if given.ndim > self.ndim else self.out_shape, self.dtype)
-            PyObject_GetBuffer(out, &made, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE | PyBUF_FORMAT)
+            self.open_out(out, &made)
             try:
                 self.check_out(&made, n, given.ndim > self.ndim)
-                try:
-                    session = <Session>self.free_sessions.pop()
-                except IndexError:
-                    session = self.engine.session("predict", 256)
+                session = self.lend()
                 # Short calls keep the GIL: giving it back and taking it costs more than they last.
                 if n * self.ns_row < 5000:
                     status = fnn_predict(session.c, given.buf, made.buf, n)
                 else:
                     with nogil:
                         status = fnn_predict(session.c, given.buf, made.buf, n)
-                self.free_sessions.append(session)
+                self.give_back(session)
                 if status != FNN_OK:
                     raise errors.ArgumentError("a Predictor needs exactly one input and one output")
             finally:
@@ -496,6 +531,17 @@ cdef class Predictor:
         finally:
             PyBuffer_Release(&given)
         return out
+
+    cdef Session lend(self):
+        with cython.critical_section(self):
+            if self.free_sessions:
+                return <Session>self.free_sessions.pop()
+        return self.engine.session("predict", 256)
+
+    cdef int give_back(self, Session session) except -1:
+        with cython.critical_section(self):
+            self.free_sessions.append(session)
+        return 0
 
     cdef bint take(self, x, Py_buffer *view) except -1:
         """Opens the array's buffer if it can be read as it is."""
@@ -514,12 +560,13 @@ cdef class Predictor:
             PyBuffer_Release(view)
         return good
 
-    cdef object converted(self, x):
-        array = np.ascontiguousarray(x, dtype=self.dtype)
-        if array.shape[-self.ndim:] != self.features or array.ndim > self.ndim + 1:
-            raise errors.ShapeError(f"the predictor expects one sample of shape {self.features} or several of shape "
-                                    f"{('n',) + self.features}, got {np.shape(x)}")
-        return array
+    cdef int open_out(self, out, Py_buffer *view) except -1:
+        try:
+            PyObject_GetBuffer(out, view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE | PyBUF_FORMAT)
+        except (TypeError, ValueError, BufferError) as error:
+            raise errors.ArgumentTypeError(f"out must be a writable, C-contiguous {self.dtype} array, got "
+                                           f"{type(out).__name__} ({error})") from None
+        return 0
 
     cdef int check_out(self, Py_buffer *view, int64_t n, bint batch) except -1:
         cdef bint swapped = False

@@ -27,7 +27,27 @@ class Runtime:
         self.engine = _core.Engine(program.text(), stored)
         for tensor, p in params:
             p.attach(self.engine.param(tensor))
-        self._program, self._idle = program, {}
+        self._program, self._params, self._idle = program, dict(params), {}
+
+    def read(self, moments=()):
+        """Copies of the parameters and of some moments, all of the same step.
+
+        Parameters
+        ----------
+        moments : iterable of (int, int)
+            Tensor id and slot.
+
+        Returns
+        -------
+        dict of (int, int) to ndarray
+            By tensor id and slot; the parameters themselves have the slot -1.
+        int
+            Updates made by then.
+        """
+        keys = [(tensor, -1) for tensor in self._params] + list(moments)
+        like = {key: self._params[key[0]] for key in keys}
+        arrays = {key: np.empty(p.shape, p.dtype) for key, p in like.items()}
+        return arrays, self.engine.read([(*key, array) for key, array in arrays.items()])
 
     def session(self, mode, rows, training=False):
         """A session for batches of up to `rows` samples, lent as a context manager."""

@@ -10,7 +10,8 @@ __all__ = ["load_digits"]
 def load_digits():
     """Load 1797 handwritten digits.
 
-    Each is a picture of 8 by 8 pixels; a pixel counts the set points (0 to 16) of a 4 by 4 block of a 32 by 32 bitmap.
+    Each is a picture of 8 by 8 pixels; a pixel counts the set points, 0 to 16, of a 4 by 4 block of the
+    original bitmap.
 
     Returns
     -------
@@ -21,9 +22,9 @@ def load_digits():
 
     Notes
     -----
-    The test part of "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, UCI Machine Learning
-    Repository, 1998, https://doi.org/10.24432/C50P49, under CC BY 4.0; the same samples in the same order as
-    scikit-learn's ``load_digits``. The arrays are new in each call.
+    The test part of "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, UCI Machine
+    Learning Repository, 1998, https://doi.org/10.24432/C50P49, under CC BY 4.0; the same samples in the same
+    order as scikit-learn's ``load_digits``. The arrays are new in each call.
 
     Examples
     --------

@@ -127,12 +127,11 @@ def to_bytes(obj):
 
 
 def _parameters(model):
-    return [(p.name, p.dtype, p.shape, lambda p=p: p.value) for _, p in model._params]
+    return [(p.name, p.dtype, p.shape, lambda v=v: v) for (_, p), v in zip(model._params, model.get_weights())]
 
 
 def _model_content(model, include_optimizer):
     model._needs_built("saving it")
-    tensors = _parameters(model)
     metadata = {
         "format": FORMAT,
         "kind": "model",
@@ -140,19 +139,19 @@ def _model_content(model, include_optimizer):
         "program": model.program.text(),
         "config": _dumps(describe(model)),
     }
-    if include_optimizer and model._settings is not None:
-        metadata["compile"] = _dumps({key: _plain(value) for key, value in model._settings.items()})
-        engine = None if model._runtime is None else model._runtime.engine
-        tensors.append(
-            ("optimizer/iterations", np.int64, (), lambda: np.int64(engine.iterations if engine else 0))
-        )
-        if model._batch_seed is not None:
-            tensors.append(("generator/batch_seed", np.uint64, (), lambda: np.uint64(model._batch_seed)))
-        if engine is not None:
-            tensors.extend(
-                (name, p.dtype, p.shape, lambda id=id, slot=slot, p=p: _read_slot(engine, id, slot, p))
-                for name, id, slot, p in _moments(model)
-            )
+    if not include_optimizer or model._settings is None:
+        return _parameters(model), metadata
+    metadata["compile"] = _dumps({key: _plain(value) for key, value in model._settings.items()})
+    if model._runtime is None:
+        tensors, iterations = _parameters(model), 0
+    else:
+        moments = _moments(model)
+        values, iterations = model._runtime.read((id, slot) for _, id, slot, _ in moments)
+        entries = [(p.name, id, -1, p) for id, p in model._params] + moments
+        tensors = [(name, p.dtype, p.shape, lambda v=values[id, slot]: v) for name, id, slot, p in entries]
+    tensors.append(("optimizer/iterations", np.int64, (), lambda: np.int64(iterations)))
+    if model._batch_seed is not None:
+        tensors.append(("generator/batch_seed", np.uint64, (), lambda: np.uint64(model._batch_seed)))
     return tensors, metadata
 
 
@@ -180,12 +179,6 @@ def _moments(model):
         for slot in range(model._runtime.engine.slots)
         for id in updated
     ]
-
-
-def _read_slot(engine, id, slot, parameter):
-    out = np.empty(parameter.shape, parameter.dtype)
-    engine.read_slot(id, slot, out)
-    return out
 
 
 def _dumps(value):

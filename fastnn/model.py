@@ -220,6 +220,13 @@ class Model(Layer):
         self._needs_built("its Program")
         return self._forward if self._compiled is None else self._compiled.program
 
+    def get_weights(self):
+        """list of ndarray: the values of `weights`, all of the same step where `fit` runs in another thread."""
+        if self._runtime is None:
+            return super().get_weights()
+        values, _ = self._runtime.read()
+        return [values[id, -1] for id, _ in self._params]
+
     def get_layer(self, name=None, index=None):
         """The layer of that name, or at that index.
 

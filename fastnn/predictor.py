@@ -30,8 +30,8 @@ class Predictor(_core.Predictor):
             "output": _plain(model._output_form),
             "inputs": model.input_names,
         }
-        values = dict(model._params)
-        return Predictor.from_program(model._forward, form, lambda tensor: values[tensor.id].value)
+        values = {id: value for (id, _), value in zip(model._params, model.get_weights())}
+        return Predictor.from_program(model._forward, form, lambda tensor: values[tensor.id])
 
     @staticmethod
     def from_program(program, form, value_of):
@@ -47,6 +47,17 @@ class Predictor(_core.Predictor):
             made = StructuredPredictor(engine, program, form)
         made.program, made.form = program, form
         return made
+
+    def convert(self, x):
+        """A contiguous array of the predictor's type and shape of anything that can be made into one."""
+        what = "the input of the predictor"
+        array = data.as_array(x, what)
+        if array.shape not in (self.features, (len(array), *self.features)):
+            raise ShapeError(
+                f"{what} needs one sample of shape {self.features} or several of shape "
+                f"(n, {', '.join(map(str, self.features))}), got {array.shape}"
+            )
+        return np.ascontiguousarray(array, self.dtype)
 
     def read(self, tensor, shape):
         """The value of the parameter with this tensor id."""

@@ -1,6 +1,10 @@
 """Every mistake gets its typed error that says value seen, value needed and a hint, and nothing is lost."""
 
 import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,3 +168,35 @@ def test_data_errors_go_back_to_the_epochs_begin():
     with pytest.raises(errors.DataError, match=r"target 'out'.*row 5"):
         made.fit(X, y, batch_size=1, shuffle=False, verbose=0)
     np.testing.assert_array_equal(made.get_weights()[0], before[0])
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["text", None, {"a": 1}, [[1, 2, 3], [4]], np.ones(3, complex), np.array(["a", "b", "c"]), np.ones(3, object), np.ones(4),
+     np.ones((2, 4)), np.ones((2, 2, 3)), np.ones(()), np.array(["2024-01-01"] * 3, "M8[D]")],
+)  # fmt: skip
+def test_predictor_inputs(given):
+    predictor = fnn.Sequential([fnn.Input((3,)), fnn.layers.Dense(2)]).freeze()
+    with pytest.raises(fnn.FastNNError, match="the input of the predictor"):
+        predictor(given)
+    assert predictor([1, 2, 3]).shape == (2,)  # still works
+
+
+@pytest.mark.parametrize(
+    "out",
+    [np.empty((2, 2), np.float32)[:, 1], np.empty(2), np.empty(3, np.float32), np.empty((1, 2), np.float32), [0.0, 0.0], b"12345678",
+     np.broadcast_to(np.float32(0), 2)],
+)  # fmt: skip
+def test_predictor_outputs(out):
+    predictor = fnn.Sequential([fnn.Input((3,)), fnn.layers.Dense(2)]).freeze()
+    with pytest.raises(fnn.FastNNError, match="out must be"):
+        predictor(np.ones(3, np.float32), out=out)
+
+
+def test_a_source_folder_that_is_not_built_says_so(tmp_path):
+    sources = Path(fnn.__file__).parent
+    shutil.copytree(sources, tmp_path / "fastnn", ignore=shutil.ignore_patterns("_core*.so", "_core*.pyd", "__pycache__"))
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import fastnn"], capture_output=True, text=True
+    )
+    assert run.returncode == 1 and "pip install -e ." in run.stderr

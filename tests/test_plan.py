@@ -1,0 +1,432 @@
+"""Random Programs, far odder than those that fastnn.compile writes: whatever the planner fuses, places in the memory of dead
+tensors or spreads over threads, each mode gives what one op after the other gives in plain NumPy."""
+
+import time
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from fastnn import _core
+from fastnn.backends import xp
+from fastnn.errors import ProgramError
+from fastnn.graph import Program
+
+# Widths: tails of vectors, and 128 doubles, which the planner sets apart by more than a row.
+WIDTHS = (1, 3, 17, 128)
+# One sample, a few, and so many that phases are long enough to be shared among threads.
+BATCHES = (1, 6, 1500)
+
+# Ops that are smooth, or whose kinks rounding does not reach, and that leave zeros in a kernel's padding as zeros.
+UNARY = {"tanh": {}, "softsign": {}, "relu": {}, "silu": {}, "leaky_relu": {"negative_slope": 0.2}}
+ROW_UNARY = {**UNARY, "sigmoid": {}, "softplus": {}, "softmax": {}, "log_softmax": {}, "dropout": {"rate": 0.4, "key": 3}}
+BINARY = {"add": {}, "multiply": {}, "tanh_grad": {}, "relu_grad": {}, "softsign_grad": {}}
+ROW_BINARY = {**BINARY, "sigmoid_grad": {}, "softmax_grad": {}, "log_softmax_grad": {}}
+LOSSES = {"squared_error": {}, "huber": {"delta": 0.7}, "bce_logits": {}, "cce_logits": {}}
+UPDATES = {
+    "sgd": dict(momentum=0.9, nesterov=1, weight_decay=0.01),
+    "rmsprop": dict(rho=0.9, momentum=0.5, epsilon=1e-3, centered=0, weight_decay=0),
+    "adam": dict(beta_1=0.9, beta_2=0.99, epsilon=1e-3, amsgrad=1, weight_decay=0.01),
+}
+KINDS = ("unary", "binary", "flat unary", "flat binary", "matmul", "matmul_nt", "matmul_tn", "kernel", "dense", "bias", "sum_rows",
+         "concat", "slice", "reshape", "loss", "index loss", "loss_grad", "seed", "penalty", "penalty_grad", "sum_squares",
+         "clip_value", "clip_norm")  # fmt: skip
+
+
+class Maker:
+    """Draws a Program node by node."""
+
+    def __init__(self, draw):
+        self.draw, self.program = draw, Program("float64")
+        add = self.program.add_tensor
+        for width in draw(st.lists(st.sampled_from(WIDTHS), min_size=1, max_size=3)):
+            add("input", (None, width))
+        add("input", (None, 2, 3))
+        self.weight = add("weight", (None,))
+        self.classes, self.gradients = {}, {}
+        for shape in draw(st.lists(st.sampled_from([(3, 17), (17, 3), (128, 3), (3, 128), (3, 3), (17,), (3,), ()]), max_size=4)):
+            add("param", shape)
+        for _ in range(draw(st.integers(4, 24))):
+            getattr(self, draw(st.sampled_from(KINDS)).replace(" ", "_"))()
+        self.add_roots()
+        self.add_updates()
+        self.program.verify()
+
+    # -- choosing --
+
+    def pick(self, condition):
+        """A tensor that meets the condition, later ones more often; None where there is none."""
+        ids = [t.id for t in self.program.tensors if t.type != "int32" and condition(t)]
+        return max(self.draw(st.sampled_from(ids)), self.draw(st.sampled_from(ids))) if ids else None
+
+    def rows(self, rank=2):
+        return self.pick(lambda t: t.batched and len(t.shape) >= rank)
+
+    def flat(self):
+        """A parameter, or something of a parameter's shape."""
+        known = self.pick(lambda t: not t.batched)
+        return known if known is not None and self.draw(st.booleans()) else self.param(self.draw(st.sampled_from([(3, 17), (17,)])))
+
+    def like(self, i):
+        shape = self.shape(i)
+        return self.pick(lambda t: t.shape == shape)
+
+    def param(self, shape):
+        """A parameter or a gradient of this shape, or a new parameter."""
+        known = self.pick(lambda t: t.shape == shape)
+        return known if known is not None and self.draw(st.booleans()) else self.program.add_tensor("param", shape)
+
+    def shape(self, i):
+        return self.program.tensors[i].shape
+
+    def node(self, op, *inputs, shape=None, **attrs):
+        return self.program.add_node(op, inputs, attrs, shape)
+
+    def any_of(self, ops, *inputs):
+        op = self.draw(st.sampled_from(sorted(ops)))
+        return self.node(op, *inputs, **ops[op])
+
+    # -- one node, or a few that belong together --
+
+    def unary(self):
+        self.any_of(ROW_UNARY, self.rows())
+
+    def binary(self):
+        x = self.rows()
+        self.any_of(ROW_BINARY, x, self.like(x))
+
+    def flat_unary(self):
+        self.any_of(UNARY, self.flat())
+
+    def flat_binary(self):
+        x = self.flat()
+        self.any_of(BINARY, x, self.like(x))
+
+    def matmul(self):
+        x = self.rows()
+        return self.node("matmul", x, self.param((self.shape(x)[-1], self.draw(st.sampled_from(WIDTHS)))))
+
+    def matmul_nt(self):
+        dy = self.rows()
+        self.node("matmul_nt", dy, self.param((self.draw(st.sampled_from(WIDTHS)), self.shape(dy)[-1])))
+
+    def matmul_tn(self):
+        x = self.rows()
+        lead = self.shape(x)[:-1]
+        dy = self.pick(lambda t: t.batched and t.shape[:-1] == lead and len(t.shape) >= 2)
+        g = self.node("matmul_tn", x, dy)
+        if self.draw(st.booleans()):
+            g = self.node("penalty_grad", g, self.param(self.shape(g)), l1=0.1, l2=0.2)
+
+    def kernel(self):
+        """A product with a kernel, that kernel's gradient and its update."""
+        x = self.rows()
+        w = self.program.add_tensor("param", (self.shape(x)[-1], self.draw(st.sampled_from(WIDTHS))))
+        g = self.node("matmul_tn", x, self.node("tanh", self.node("matmul", x, w)))
+        if self.draw(st.booleans()):
+            g = self.node("penalty_grad", g, self.draw(st.sampled_from([w, self.like(w)])), l1=0.1, l2=0.2)
+        self.gradients[w] = g
+
+    def dense(self):
+        x = self.matmul()
+        y = self.node("bias_add", x, self.param((self.shape(x)[-1],)))
+        if self.draw(st.booleans()):
+            self.node("relu", y)
+
+    def bias(self):
+        x = self.rows()
+        self.node("bias_add", x, self.param((self.shape(x)[-1],)))
+
+    def sum_rows(self):
+        self.node("sum_rows", self.rows())
+
+    def concat(self):
+        x = self.rows()
+        axis = self.draw(st.integers(1, len(self.shape(x)) - 1))
+        self.node("concat", x, self.like(x), self.like(x), axis=axis)
+
+    def slice(self):
+        x = self.rows()
+        shape = self.shape(x)
+        axis = self.draw(st.integers(1, len(shape) - 1))
+        start = self.draw(st.integers(0, shape[axis] - 1))
+        size = self.draw(st.integers(1, shape[axis] - start))
+        self.node("slice", x, shape=(*shape[:axis], size, *shape[axis + 1 :]), axis=axis, start=start)
+
+    def reshape(self):
+        x = self.rows()
+        size = int(np.prod(self.shape(x)[1:]))
+        self.node("reshape", x, shape=self.draw(st.sampled_from([(None, size), (None, 1, size), (None, size, 1)])))
+
+    def loss(self):
+        x = self.rows()
+        self.any_of(LOSSES, x, self.like(x))
+
+    def index_loss(self):
+        x = self.rows()
+        target = self.program.add_tensor("target", self.shape(x)[:-1], "int32")
+        self.classes[target] = self.shape(x)[-1]
+        op = self.draw(st.sampled_from(["scce_logits", "sparse_categorical_accuracy"]))
+        made = self.node(op, x, target)
+        if op == "scce_logits" and self.draw(st.booleans()):
+            seed = self.node("loss_seed", self.weight, shape=self.shape(x)[:-1], loss_weight=0.7)
+            self.node("scce_logits_grad", seed, made[1], target)
+
+    def loss_grad(self):
+        x = self.rows()
+        seed = self.pick(lambda t: t.shape == self.shape(x)[:-1])
+        if seed is None:
+            seed = self.node("loss_seed", self.weight, shape=self.shape(x)[:-1], loss_weight=0.7)
+        op = self.draw(st.sampled_from(["squared_error_grad", "huber_grad", "bce_logits_grad", "cce_logits_grad"]))
+        self.node(op, seed, x, self.like(x), **({"delta": 0.7} if op == "huber_grad" else {}))
+
+    def seed(self):
+        self.node("loss_seed", self.weight, shape=self.draw(st.sampled_from([(None,), (None, 3), (None, 2, 3)])), loss_weight=1.3)
+
+    def penalty(self):
+        self.node("penalty", self.flat(), l1=0.1, l2=0.2)
+
+    def penalty_grad(self):
+        g = self.flat()
+        self.node("penalty_grad", g, self.like(g), l1=0.1, l2=0.2)
+
+    def sum_squares(self):
+        self.node("sum_squares", self.flat())
+
+    def clip_value(self):
+        self.node("clip_value", self.flat(), clip=0.5)
+
+    def clip_norm(self):
+        squares = self.node("sum_squares", self.flat())
+        self.node("clip_norm", self.flat(), squares, clip=0.3)
+
+    # -- what is asked for --
+
+    def add_roots(self):
+        program, draw = self.program, self.draw
+        temps = [t for t in program.tensors if t.kind == "temp"]
+        for t in temps:
+            if not draw(st.booleans()):
+                continue
+            if t.batched and len(t.shape) > 1:
+                program.add_root("output", t.id)
+            elif t.batched:
+                program.add_root(draw(st.sampled_from(["loss", "metric"])), t.id, draw(st.sampled_from([-1, self.weight])), 0.8)
+            elif t.shape == ():
+                program.add_root("penalty", t.id)
+            else:
+                same = [p.id for p in program.of_kind("param") if p.shape == t.shape]
+                if same:
+                    program.add_root("grad", t.id, same[0])
+
+    def add_updates(self):
+        program, draw = self.program, self.draw
+        updated = set()
+        for p in draw(st.permutations(program.of_kind("param"))):
+            same = [t.id for t in program.tensors if t.shape == p.shape and t.id != p.id and t.id not in updated]
+            if not same or not draw(st.booleans()):
+                continue
+            op = draw(st.sampled_from(sorted(UPDATES)))
+            g = self.gradients[p.id] if p.id in self.gradients else draw(st.sampled_from(same[-3:]))
+            program.add_node(op, (p.id, g), UPDATES[op])
+            updated.add(p.id)
+
+
+@st.composite
+def programs(draw):
+    maker = Maker(draw)
+    return maker.program, maker.classes
+
+
+def values_for(program, classes, rows, seed):
+    rng = np.random.default_rng(seed)
+    values = {}
+    for t in program.tensors:
+        shape = tuple(rows if d is None else d for d in t.shape)
+        if t.id in classes:
+            values[t.id] = rng.integers(0, classes[t.id], shape)
+        elif t.kind == "weight":
+            values[t.id] = rng.uniform(0.5, 1.5, shape)
+        elif t.kind in ("input", "param"):
+            values[t.id] = rng.normal(size=shape) * 0.4
+    return values
+
+
+def run(program, values, mode, rows, threads):
+    """All that one batch gives, by name; the session is guarded."""
+    _core.set_threads(threads)
+    engine = _core.Engine(program.text())
+    params = [t for t in program.of_kind("param")]
+    for t in params:
+        engine.param(t.id).write(np.ascontiguousarray(values[t.id]))
+    session = engine.session(mode, rows, training=mode == "train", guard=True)
+    for t in program.tensors:
+        if t.kind in ("input", "target", "weight"):
+            session.bind(t.id, values[t.id])
+    made = {}
+    if mode == "predict":
+        for r in program.roots_of("output"):
+            made[f"output {r.tensor}"] = out = np.full((rows, *program.tensors[r.tensor].shape[1:]), np.nan)
+            session.bind(r.tensor, out)
+    session.begin(rows, rows, seed=7, epoch=2)
+    assert session.run(-1, -1.0, 0.05) == (1, True)
+    session.check()
+    if mode != "predict":
+        made["results"] = np.array(session.results())
+    if mode == "gradients":
+        for i, r in enumerate(program.roots_of("grad")):
+            made[f"gradient {i}"] = out = np.full(program.tensors[r.tensor].shape, np.nan)
+            session.gradient(i, out)
+    for t in params:
+        made[f"param {t.id}"] = out = np.full(t.shape, np.nan)
+        engine.param(t.id).read(out)
+    return made
+
+
+def expected(program, values, mode, rows):
+    known = xp.run(program, values, mode, lr=0.05, seed=7, epoch=2)
+    made = {}
+    if mode == "predict":
+        made.update((f"output {r.tensor}", known[r.tensor]) for r in program.roots_of("output"))
+    else:
+        results = []
+        for kind in ("loss", "metric"):
+            for r in program.roots_of(kind):
+                if kind == "metric" and mode == "gradients":  # which is after losses and gradients alone
+                    results += [0, 0]
+                    continue
+                weight = known[r.other] if r.other >= 0 else np.ones(rows)
+                results += [(weight * known[r.tensor]).sum(), rows if kind == "loss" else weight.sum()]
+        for r in program.roots_of("penalty"):
+            results += [0, 0] if mode == "gradients" else [float(known[r.tensor]) * rows, rows]
+        made["results"] = np.array(results)
+    if mode == "gradients":
+        made.update((f"gradient {i}", known[r.tensor]) for i, r in enumerate(program.roots_of("grad")))
+    made.update((f"param {t.id}", known[t.id]) for t in program.of_kind("param"))
+    return made
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    before = _core.get_threads()
+    yield
+    _core.set_threads(before)
+
+
+@pytest.mark.parametrize("mode", ["predict", "evaluate", "gradients", "train"])
+@given(programs(), st.sampled_from(BATCHES), st.integers(0, 99))
+def test_random_programs(mode, made, rows, seed):
+    program, classes = made
+    values = values_for(program, classes, rows, seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        right = expected(program, values, mode, rows)
+    assume(all(np.isfinite(v).all() and np.abs(v).max(initial=0) < 1e6 for v in right.values()))
+    alone = run(program, values, mode, rows, 1)
+    assert alone.keys() == right.keys()
+    for name, value in alone.items():
+        scale = max(1, np.abs(right[name]).max(initial=0))
+        assert np.abs(value - right[name]).max(initial=0) <= 1e-9 * scale, name
+    for threads in (2, 3):
+        for name, value in run(program, values, mode, rows, threads).items():
+            assert value.tobytes() == alone[name].tobytes(), (name, threads)
+
+
+# ---- single Programs that have gone wrong, or would without a rule of their own ----
+
+
+def test_dropout_between_rows_set_apart_is_the_identity_outside_training():
+    """Rows a multiple of 512 bytes long lie further apart than they are long."""
+    program = Program("float32")
+    x = program.add_tensor("input", (None, 256))
+    y = program.add_node("dropout", (program.add_node("tanh", (x,)),), {"rate": 0.5, "key": 0})
+    program.add_root("output", program.add_node("relu", (y,)))
+    session = _core.Engine(program.text()).session("predict", 3)
+    given, made = np.random.default_rng(0).normal(size=(3, 256)).astype("float32"), np.empty((3, 256), "float32")
+    session.bind(x, given)
+    session.bind(y + 1, made)
+    session.begin(3, 3)
+    session.run(-1, -1.0, 0.0)
+    np.testing.assert_allclose(made, np.maximum(np.tanh(given), 0), rtol=1e-5)
+
+
+def updated(build, rows=1500):
+    """One training step of a Program against plain NumPy, on 1 to 3 threads."""
+    program = Program("float64")
+    build(program)
+    values = values_for(program, {}, rows, 1)
+    right = expected(program, values, "train", rows)
+    for threads in (1, 2, 3):
+        for name, value in run(program, values, "train", rows, threads).items():
+            np.testing.assert_allclose(value, right[name], rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def test_the_penalty_of_another_parameter_is_not_taken_for_the_own():
+    def build(p):
+        x, v, w = p.add_tensor("input", (None, 17)), p.add_tensor("param", (17, 17)), p.add_tensor("param", (17, 17))
+        g = p.add_node("penalty_grad", (p.add_node("matmul_tn", (x, x)), v), {"l1": 0.1, "l2": 0.2})
+        p.add_node("sgd", (w, g), UPDATES["sgd"])
+
+    updated(build)
+
+
+def test_a_product_that_waits_for_its_bias_still_reads_the_old_kernel():
+    def build(p):
+        x, w = p.add_tensor("input", (None, 17)), p.add_tensor("param", (17, 17))
+        bias = p.add_node("sum_rows", (p.add_node("bias_add", (x, p.add_node("sum_rows", (x,)))),))
+        y = p.add_node("bias_add", (p.add_node("matmul", (x, w)), bias))
+        p.add_root("penalty", p.add_node("sum_squares", (p.add_node("sum_rows", (y,)),)))
+        p.add_node("sgd", (w, p.add_node("matmul_tn", (x, x))), UPDATES["sgd"])
+
+    updated(build)
+
+
+def test_work_on_a_parameter_comes_before_its_update():
+    def build(p):
+        x, w = p.add_tensor("input", (None, 17)), p.add_tensor("param", (17, 17))
+        g = p.add_node("matmul_tn", (x, x))
+        other = p.add_node("multiply", (p.add_node("matmul_tn", (x, x)), w))
+        p.add_root("penalty", p.add_node("sum_squares", (other,)))
+        p.add_node("sgd", (w, g), UPDATES["sgd"])
+
+    updated(build)
+
+
+def test_memory_that_all_threads_still_read_is_not_taken_over():
+    """`v` could stand in the memory of `u`, but for the thread that sums all rows of `u` in the same phase."""
+
+    def build(p):
+        x, b, w = p.add_tensor("input", (None, 17)), p.add_tensor("param", (17,)), p.add_tensor("param", (17,))
+        u = p.add_node("bias_add", (x, p.add_node("tanh", (b,))))
+        first = p.add_node("sum_rows", (x,))
+        total = p.add_node("sum_rows", (u,))
+        v = p.add_node("bias_add", (x, first))
+        p.add_root("loss", p.add_node("squared_error", (v, x)))
+        p.add_node("sgd", (w, total), UPDATES["sgd"])
+
+    updated(build, 20000)
+
+
+def test_no_update_reads_what_another_has_changed():
+    p = Program("float64")
+    a, b = p.add_tensor("param", (3,)), p.add_tensor("param", (3,))
+    for w, g in ((a, b), (b, a)):
+        p.add_node("sgd", (w, g), UPDATES["sgd"])
+    with pytest.raises(ProgramError, match="after its update"):
+        _core.Engine(p.text())
+
+
+def test_planning_takes_linear_time():
+    """64,000 nodes in 16,000 phases, with as many buffers that live to the end, plan in less than a second."""
+    tensors, nodes, roots = ["fastnn-program 1", "dtype float32", "tensor 0 input float32 B,3"], [], []
+    for x in range(0, 64000, 4):
+        tensors += [f"tensor {x + i} temp float32 {shape}" for i, shape in enumerate(["3", "B,3", "B,3", "B,3"], start=1)]
+        nodes += [f"node sum_rows {x} {x + 1} -", f"node bias_add {x},{x + 1} {x + 2} -"]
+        nodes += [f"node tanh {i} {i + 1} -" for i in (x + 2, x + 3)]
+        roots += [f"root output {x + 2}", f"root output {x + 3}"]
+    start = time.perf_counter()
+    engine = _core.Engine("\n".join([*tensors, *nodes, *roots, ""]))
+    engine.session("predict", 1)
+    assert time.perf_counter() - start < 1
