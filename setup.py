@@ -14,8 +14,8 @@ from setuptools.errors import CompileError
 from setuptools.modified import newer_group
 
 FLAGS = [
-    "-std=gnu11", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden",
-    "-pthread", "-Wno-psabi",
+    "-std=gnu11", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+    "-fvisibility=hidden", "-pthread", "-Wno-psabi",
 ]  # fmt: skip
 
 # Processor family: {instruction set: the flags that build its table}; csrc/dispatch.c chooses among them.
@@ -23,7 +23,10 @@ INSTRUCTION_SETS = {
     "x86-64": {
         "baseline": [],
         "avx2": ["-mavx2", "-mfma"],
-        "avx512": ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma", "-mavx2", "-mprefer-vector-width=512"],
+        "avx512": [
+            "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma", "-mavx2",
+            "-mprefer-vector-width=512",
+        ],  # fmt: skip
     },
     "aarch64": {"neon": []},
     "other": {"baseline": []},

@@ -6,7 +6,8 @@
 #include <string.h>
 
 const fnn_op_info fnn_ops[OP_COUNT] = {
-#define OP(name, inputs, outputs, rule, attrs, needs) {#name, inputs, outputs, RULE_##rule, attrs, NEEDS_##needs},
+#define OP(name, inputs, outputs, rule, attrs, needs)                                                        \
+    {#name, inputs, outputs, RULE_##rule, attrs, NEEDS_##needs},
 #include "ops.def"
 #undef OP
 };
@@ -20,8 +21,8 @@ int fnn_op_slots(int op, const double *attr) {
     }
 }
 
-/* One row per instruction set, best first: ISA(name, whether this CPU and its system run it). The tables themselves are
- * built by setup.py and the Makefile, which hold the compiler's flags for each. */
+/* One row per instruction set, best first: ISA(name, whether this CPU and its system run it). The tables
+ * themselves are built by setup.py and the Makefile, which hold the compiler's flags for each. */
 #if defined(__x86_64__) || defined(_M_X64)
 #define ISAS(ISA)                                                                                          \
     ISA(avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&                 \
@@ -54,7 +55,10 @@ ISAS(RUNS)
 TEST_ISAS(RUNS)
 
 #define ROW(name, runs) {runs_##name, &fnn_kernels_##name##_32, &fnn_kernels_##name##_64},
-static const struct { bool (*runs)(void); const fnn_kernels *f32, *f64; } isas[] = { ISAS(ROW) TEST_ISAS(ROW) };
+static const struct {
+    bool (*runs)(void);
+    const fnn_kernels *f32, *f64;
+} isas[] = {ISAS(ROW) TEST_ISAS(ROW)};
 enum { N_ISAS = sizeof isas / sizeof isas[0] };
 
 /* Index of a set that this CPU runs, -1 if there is none of that name. */

@@ -1,4 +1,4 @@
-/* Running a plan: one loop over phases, one over steps. Nothing here allocates, looks up or decides by time. */
+/* Running a plan: one loop over phases, one over steps. No step allocates, looks up or decides by time. */
 #include "internal.h"
 
 #include <math.h>
@@ -6,15 +6,18 @@
 
 /* ---- one step on all threads ---- */
 
-static int64_t cut(int64_t n, int thread, int threads) { return n * thread / threads; }
+static int64_t cut(int64_t n, int thread, int threads) {
+    return threads == 1 ? n * thread : n * thread / threads;
+}
 
-static void run_stage(const fnn_session *s, const fnn_stage *stage, int thread, int threads, void *scratch) {
+/* The share of one of `threads` threads; rows [lo, hi) are its samples. */
+static void run_stage(const fnn_stage *stage, int thread, int threads, int64_t lo, int64_t hi,
+                      void *scratch) {
     const fnn_task *t = &stage->task;
-    int64_t lo, hi;
     switch (stage->share) {
     case SHARE_ROWS:
-        lo = cut(s->step.rows, thread, threads) * stage->unit;
-        hi = cut(s->step.rows, thread + 1, threads) * stage->unit;
+        lo *= stage->unit;
+        hi *= stage->unit;
         break;
     case SHARE_ONE:
         lo = 0;
@@ -34,29 +37,26 @@ static void run_stage(const fnn_session *s, const fnn_stage *stage, int thread, 
 /* All phases, by one of `threads` threads. A phase too short to be shared is thread 0's alone. */
 static void walk(void *arg, int thread, int threads) {
     fnn_session *s = arg;
-    void *scratch = s->arena + s->scratch_at + (size_t)thread * FNN_SCRATCH;
+    void *scratch = s->scratch + (size_t)thread * FNN_SCRATCH;
     for (int i = 0; i < s->n_phases; i++) {
         const fnn_phase *phase = &s->phases[i];
         bool shared = threads > 1 && phase->ns_row * (double)s->step.rows + phase->ns_fixed > FNN_SHARE_NS;
         int of = shared ? threads : 1;
-        int64_t lo = cut(s->step.rows, thread, of), hi = cut(s->step.rows, thread + 1, of);
         if (thread < of) {
+            int64_t lo = cut(s->step.rows, thread, of), hi = cut(s->step.rows, thread + 1, of);
             for (int k = 0; i == 0 && k < s->n_in_ports; k++) fnn_gather(s, k, lo, hi, &s->faults[thread]);
             if (s->faults[thread].status != FNN_OK) __atomic_store_n(&s->stop, 1, __ATOMIC_RELEASE);
             else
-                for (int k = phase->first; k < phase->last; k++) run_stage(s, &s->stages[k], thread, of, scratch);
+                for (int k = phase->first; k < phase->last; k++)
+                    run_stage(&s->stages[k], thread, of, lo, hi, scratch);
         }
         /* The end of the job is the last meeting, unless rows are still to be copied out. */
-        if (threads > 1 && (i + 1 < s->n_phases || s->n_ports > s->n_in_ports)) fnn_pool_barrier(thread, threads);
+        if (threads > 1 && (i + 1 < s->n_phases || s->n_ports > s->n_in_ports))
+            fnn_pool_barrier(thread, threads);
         if (__atomic_load_n(&s->stop, __ATOMIC_ACQUIRE)) return;
     }
-    for (int k = s->n_in_ports; k < s->n_ports; k++) fnn_scatter(s, k, cut(s->step.rows, thread, threads), cut(s->step.rows, thread + 1, threads));
-}
-
-static bool worth_sharing(const fnn_session *s, int64_t rows) {
-    for (int i = 0; i < s->n_phases; i++)
-        if (s->phases[i].ns_row * (double)rows + s->phases[i].ns_fixed > FNN_SHARE_NS) return true;
-    return false;
+    for (int k = s->n_in_ports; k < s->n_ports; k++)
+        fnn_scatter(s, k, cut(s->step.rows, thread, threads), cut(s->step.rows, thread + 1, threads));
 }
 
 /* ---- sums ---- */
@@ -65,7 +65,7 @@ static double element(const fnn_session *s, const fnn_view *v, int64_t i) {
     return s->model->program.real == TYPE_F64 ? ((const double *)v->p)[i] : (double)((const float *)v->p)[i];
 }
 
-/* Adds this batch's losses, metrics and penalties, each in the order of its rows; returns the batch's loss. */
+/* Adds this batch's losses, metrics and penalties, each in the order of its rows; returns its loss. */
 static double add_up(fnn_session *s) {
     const fnn_program *p = &s->model->program;
     double rows = (double)s->step.rows, batch_loss = 0;
@@ -73,12 +73,13 @@ static double add_up(fnn_session *s) {
         const fnn_root *r = &p->roots[i];
         const fnn_view *v = &s->views[r->tensor];
         double *sum = &s->sums[2 * i];
+        if (r->kind != ROOT_LOSS && s->mode == FNN_GRADIENTS) continue;
         if (r->kind == ROOT_PENALTY) {
             double value = element(s, v, 0);
             sum[0] += value * rows;
             sum[1] += rows;
             batch_loss += value;
-        } else if (r->kind == ROOT_LOSS || (r->kind == ROOT_METRIC && s->mode != FNN_GRADIENTS)) {
+        } else if (r->kind == ROOT_LOSS || r->kind == ROOT_METRIC) {
             int64_t each = v->lead * v->cols;
             double total = 0, weights = 0;
             for (int64_t row = 0; row < s->step.rows; row++) {
@@ -110,19 +111,38 @@ int fnn_results(const fnn_session *s, double *values, int count) {
 
 /* ---- passes ---- */
 
-int fnn_bind(fnn_session *s, int tensor, const fnn_array *array, fnn_error *err) {
+/* One thread at a time: the others are told. */
+static int enter(fnn_session *s, fnn_error *err) {
+    if (!__atomic_exchange_n(&s->busy, true, __ATOMIC_ACQUIRE)) return FNN_OK;
+    return fnn_fail(err, FNN_ERR_STATE, "the session is at work in another thread");
+}
+
+static int leave(fnn_session *s, int status) {
+    __atomic_store_n(&s->busy, false, __ATOMIC_RELEASE);
+    return status;
+}
+
+static bool row_major(const fnn_array *a, int64_t size) {
+    for (int i = a->ndim - 1; i >= 0; size *= a->shape[i--])
+        if (a->shape[i] > 1 && a->strides[i] != size) return false;
+    return true;
+}
+
+static int bind_port(fnn_session *s, int tensor, const fnn_array *array, fnn_error *err) {
     int k = 0;
     while (k < s->n_ports && s->ports[k].tensor != tensor) k++;
     if (k == s->n_ports) return FNN_OK;   /* this session has no use for it */
     const fnn_tensor *t = &s->model->program.tensors[tensor];
-    /* A tensor handed straight through is an input and an output: the output is bound last. */
-    if (array && k < s->n_in_ports && s->ports[k].bound)
-        for (int j = s->n_in_ports; j < s->n_ports; j++)
-            if (s->ports[j].tensor == tensor) k = j;
     if (array) {
-        bool fits = array->ndim == t->ndim && array->dtype >= FNN_F32 && array->dtype <= FNN_U64 && array->shape[0] >= 0;
+        bool fits = array->ndim == t->ndim && array->dtype >= FNN_F32 && array->dtype <= FNN_U64 &&
+                    array->shape[0] >= 0;
         for (int i = 1; fits && i < t->ndim; i++) fits = array->shape[i] == t->dim[i];
-        if (!fits) return fnn_fail_at(err, FNN_ERR_ARGUMENT, tensor, -1, 0, "the array does not fit tensor '%.100s'", t->name);
+        if (fits && k >= s->n_in_ports)
+            fits = array->dtype == (t->type == TYPE_F64 ? FNN_F64 : FNN_F32) && !array->swapped &&
+                   row_major(array, (int64_t)fnn_real_size(t->type));
+        if (!fits)
+            return fnn_fail_at(err, FNN_ERR_ARGUMENT, tensor, -1, 0, "the array does not fit tensor '%.100s'",
+                               t->name);
         s->ports[k].array = *array;
     }
     s->ports[k].bound = array != NULL;
@@ -130,38 +150,58 @@ int fnn_bind(fnn_session *s, int tensor, const fnn_array *array, fnn_error *err)
     return FNN_OK;
 }
 
-int fnn_begin(fnn_session *s, const fnn_pass *pass, fnn_error *err) {
-    if (pass->n < 1 || pass->n > FNN_MAX_ROWS) return fnn_fail(err, FNN_ERR_ARGUMENT, "a pass over %lld samples: at least 1", (long long)pass->n);
+bool fnn_session_writes(const fnn_session *s, int tensor) {
+    for (int k = s->n_in_ports; k < s->n_ports; k++)
+        if (s->ports[k].tensor == tensor) return true;
+    return false;
+}
+
+int fnn_bind(fnn_session *s, int tensor, const fnn_array *array, fnn_error *err) {
+    return enter(s, err) ? FNN_ERR_STATE : leave(s, bind_port(s, tensor, array, err));
+}
+
+static int begin(fnn_session *s, const fnn_pass *pass, fnn_error *err) {
+    if (pass->n < 1 || pass->n > FNN_MAX_ROWS)
+        return fnn_fail(err, FNN_ERR_ARGUMENT, "a pass over %lld samples: at least 1", (long long)pass->n);
     if (pass->batch_size < 1 || pass->batch_size > s->max_rows)
-        return fnn_fail(err, FNN_ERR_ARGUMENT, "a batch size of %lld in a session for %lld rows", (long long)pass->batch_size, (long long)s->max_rows);
+        return fnn_fail(err, FNN_ERR_ARGUMENT, "a batch size of %lld in a session for %lld rows",
+                        (long long)pass->batch_size, (long long)s->max_rows);
     int64_t steps = (pass->n - 1) / pass->batch_size + 1;
     if (pass->first_step < 0 || pass->first_step > steps)
-        return fnn_fail(err, FNN_ERR_ARGUMENT, "step %lld of %lld", (long long)pass->first_step, (long long)steps);
+        return fnn_fail(err, FNN_ERR_ARGUMENT, "step %lld of %lld", (long long)pass->first_step,
+                        (long long)steps);
     for (int i = 0; i < s->n_ports; i++) {
         const fnn_port *port = &s->ports[i];
         const fnn_tensor *t = &s->model->program.tensors[port->tensor];
         if (!port->bound && i < s->n_in_ports && t->kind != KIND_WEIGHT)
-            return fnn_fail_at(err, FNN_ERR_STATE, port->tensor, -1, 0, "nothing is bound to '%.100s'", t->name);
+            return fnn_fail_at(err, FNN_ERR_STATE, port->tensor, -1, 0, "nothing is bound to '%.100s'",
+                               t->name);
         if (port->bound && port->array.shape[0] < pass->n)
-            return fnn_fail_at(err, FNN_ERR_ARGUMENT, port->tensor, -1, 0, "'%.100s' has %lld samples, the pass %lld", t->name,
+            return fnn_fail_at(err, FNN_ERR_ARGUMENT, port->tensor, -1, 0,
+                               "'%.100s' has %lld samples, the pass %lld", t->name,
                                (long long)port->array.shape[0], (long long)pass->n);
     }
+    fnn_session_fit_threads(s);
     s->pass = *pass;
     s->steps_done = pass->first_step;
     s->steps_total = steps;
     s->step.seed = pass->seed;
     s->step.epoch = pass->epoch;
-    s->step.sample = s->sample;
     memset(s->sums, 0, 2 * sizeof *s->sums * (size_t)s->model->program.n_roots);
     s->begun = true;
     return FNN_OK;
+}
+
+int fnn_begin(fnn_session *s, const fnn_pass *pass, fnn_error *err) {
+    return enter(s, err) ? FNN_ERR_STATE : leave(s, begin(s, pass, err));
 }
 
 static void choose_samples(fnn_session *s) {
     int64_t first = s->steps_done * s->pass.batch_size, rows = s->pass.n - first;
     s->step.rows = rows < s->pass.batch_size ? rows : s->pass.batch_size;
     for (int64_t r = 0; r < s->step.rows; r++)
-        s->sample[r] = s->pass.shuffle ? fnn_permuted(s->pass.seed, s->pass.epoch, s->pass.n, first + r) : first + r;
+        s->sample[r] = s->pass.shuffle ? fnn_permuted(s->pass.seed, s->pass.epoch, s->pass.n, first + r)
+                                       : first + r;
 }
 
 static int report_fault(fnn_session *s, int threads, fnn_error *err) {
@@ -177,9 +217,10 @@ static int one_step(fnn_session *s, double lr, int threads, fnn_error *err) {
     bool training = s->mode == FNN_TRAIN;
     choose_samples(s);
     s->step.lr = lr;
-    s->step.iteration = s->model->iterations + 1;
-    for (int i = 0; i < s->n_optimizers; i++) s->optimizers[i].prepare(s->optimizers[i].attr, lr, s->step.iteration, s->optimizers[i].coef);
-    if (threads > 1 && worth_sharing(s, s->step.rows)) fnn_pool_run(threads, walk, s);
+    s->step.iteration = fnn_model_iterations(s->model) + 1;
+    for (int i = 0; i < s->n_optimizers; i++)
+        s->optimizers[i].prepare(s->optimizers[i].attr, lr, s->step.iteration, s->optimizers[i].coef);
+    if (threads > 1 && fnn_session_shared_ns(s, s->step.rows) > 0) fnn_pool_run(threads, walk, s);
     else walk(s, 0, 1);
     if (s->stop) {
         s->stop = 0;
@@ -189,70 +230,100 @@ static int one_step(fnn_session *s, double lr, int threads, fnn_error *err) {
         return status;
     }
     s->steps_done++;
-    if (training) s->model->iterations++;
+    if (training) fnn_model_set_iterations(s->model, s->step.iteration);
     if (s->mode == FNN_PREDICT) return FNN_OK;
     double loss = add_up(s);
     if (training && !isfinite(loss)) {
         s->begun = false;
-        return fnn_fail_at(err, FNN_ERR_NONFINITE, -1, s->steps_done - 1, loss, "the loss is %g at step %lld", loss, (long long)(s->steps_done - 1));
+        return fnn_fail_at(err, FNN_ERR_NONFINITE, -1, s->steps_done - 1, loss, "the loss is %g at step %lld",
+                           loss, (long long)(s->steps_done - 1));
     }
     return FNN_OK;
 }
 
-int fnn_run(fnn_session *s, int64_t max_steps, double max_ms, const double *lr, int64_t lr_count, int64_t *steps_done, int *finished,
-            fnn_error *err) {
-    int64_t done = 0, left;
-    int status = FNN_OK;
-    *steps_done = 0;
-    *finished = 0;
+/* Others get their turn at the parameters this often, at the end of a step. */
+#define TURN_MS 1.0
+/* Looking at the clock costs as much as a tenth of a step of the smallest nets: many of those pass between
+ * two looks. */
+#define LOOK_NS 20000.0
+
+static int run(fnn_session *s, int64_t max_steps, double max_ms, const double *lr, int64_t lr_count,
+               int64_t *steps_done, fnn_error *err) {
     if (!s->begun) return fnn_fail(err, FNN_ERR_STATE, "no pass was begun");
-    left = s->steps_total - s->steps_done;
+    int64_t done = 0, left = s->steps_total - s->steps_done;
     if (max_steps >= 0 && max_steps < left) left = max_steps;
     if (lr_count < 1 || (lr_count > 1 && lr_count < left && max_steps < 0))
-        return fnn_fail(err, FNN_ERR_ARGUMENT, "%lld learning rates for %lld steps", (long long)lr_count, (long long)left);
+        return fnn_fail(err, FNN_ERR_ARGUMENT, "%lld learning rates for %lld steps", (long long)lr_count,
+                        (long long)left);
     if (lr_count > 1 && lr_count < left) left = lr_count;
-    fnn_model_hold(s->model, s->mode == FNN_TRAIN);
+    bool writes = s->mode == FNN_TRAIN;
+    int status = FNN_OK;
+    fnn_model_hold(s->model, writes);
     uint64_t host = fnn_fp_enter();
-    bool pooled = s->threads > 1 && worth_sharing(s, s->pass.batch_size);
+    bool pooled = s->threads > 1 && fnn_session_shared_ns(s, s->pass.batch_size) * (double)left > FNN_WAKE_NS;
     int threads = pooled ? fnn_pool_acquire(s->threads) : 1;
-    double until = max_ms >= 0 ? fnn_now_ms() + max_ms : 0;
-    /* Looking at the clock costs as much as a tenth of a step of the smallest nets. */
-    int64_t look_every = threads > 1 ? 1 : 8;
+    double now = fnn_now_ms(), until = now + max_ms, turn = now + TURN_MS;
+    double looks = LOOK_NS / (fnn_session_ns(s, s->pass.batch_size) + 1000);
+    int64_t look_every = looks > 1 ? (int64_t)looks : 1;
     while (done < left && status == FNN_OK) {
         status = one_step(s, lr[lr_count == 1 ? 0 : done], threads, err);
         done += status == FNN_OK;
-        if (max_ms >= 0 && done % look_every == 0 && fnn_now_ms() >= until) break;
+        if (done % look_every != 0) continue;
+        now = fnn_now_ms();
+        if (max_ms >= 0 && now >= until) break;
+        if (now >= turn && done < left) {
+            fnn_model_let_go(s->model, writes);
+            fnn_model_hold(s->model, writes);
+            turn = fnn_now_ms() + TURN_MS;
+        }
     }
     if (pooled) fnn_pool_release(threads);
     fnn_fp_restore(host);
-    fnn_model_let_go(s->model, s->mode == FNN_TRAIN);
+    fnn_model_let_go(s->model, writes);
     *steps_done = done;
-    *finished = s->steps_done == s->steps_total;
     return status;
+}
+
+int fnn_run(fnn_session *s, int64_t max_steps, double max_ms, const double *lr, int64_t lr_count,
+            int64_t *steps_done, int *finished, fnn_error *err) {
+    *steps_done = 0;
+    *finished = 0;
+    if (enter(s, err)) return FNN_ERR_STATE;
+    int status = run(s, max_steps, max_ms, lr, lr_count, steps_done, err);
+    *finished = status == FNN_OK && s->steps_done == s->steps_total;
+    return leave(s, status);
 }
 
 /* ---- gradients ---- */
 
-int fnn_gradient(fnn_session *s, int index, void *values, int64_t count, fnn_error *err) {
+static int copy_gradient(const fnn_session *s, int index, void *values, int64_t count, fnn_error *err) {
     const fnn_program *p = &s->model->program;
     size_t size = fnn_real_size(p->real);
     for (int i = 0; i < p->n_roots; i++) {
         if (p->roots[i].kind != ROOT_GRAD || index-- > 0) continue;
         const fnn_tensor *t = &p->tensors[p->roots[i].tensor];
         const fnn_view *v = &s->views[p->roots[i].tensor];
-        if (s->mode != FNN_GRADIENTS || s->steps_done == 0) return fnn_fail(err, FNN_ERR_STATE, "no gradients were computed");
+        if (s->mode != FNN_GRADIENTS || s->steps_done == 0)
+            return fnn_fail(err, FNN_ERR_STATE, "no gradients were computed");
         int64_t needed = t->lead * t->cols * (t->batched ? s->step.rows : 1);
-        if (count != needed) return fnn_fail(err, FNN_ERR_ARGUMENT, "%lld values for a gradient of %lld", (long long)count, (long long)needed);
+        if (count != needed)
+            return fnn_fail(err, FNN_ERR_ARGUMENT, "%lld values for a gradient of %lld", (long long)count,
+                            (long long)needed);
         if (!t->batched) {
             fnn_layout l = fnn_layout_of(s->model->kernels, t->ndim, t->dim);
             fnn_layout_read(&l, size, v->p, values);
         } else {
             for (int64_t r = 0; r < s->step.rows * v->lead; r++)
-                memcpy((char *)values + (size_t)(r * v->cols) * size, (const char *)v->p + (size_t)(r * v->ld) * size, (size_t)v->cols * size);
+                memcpy((char *)values + (size_t)(r * v->cols) * size,
+                       (const char *)v->p + (size_t)(r * v->ld) * size, (size_t)v->cols * size);
         }
         return FNN_OK;
     }
     return fnn_fail(err, FNN_ERR_ARGUMENT, "the program has no such gradient");
+}
+
+int fnn_gradient(fnn_session *s, int index, void *values, int64_t count, fnn_error *err) {
+    return enter(s, err) ? FNN_ERR_STATE : leave(s, copy_gradient(s, index, values, count, err));
 }
 
 double fnn_session_ns(const fnn_session *s, int64_t rows) {
@@ -263,28 +334,43 @@ double fnn_session_ns(const fnn_session *s, int64_t rows) {
 
 /* ---- prediction with nothing left to decide ---- */
 
+/* `rows` rows between a contiguous buffer and the arena. */
+static void copy_rows(const fnn_view *v, char *buffer, int64_t rows, size_t size, bool in) {
+    size_t row = (size_t)v->cols * size, gap = (size_t)v->ld * size;
+    if (row == gap) {
+        row *= (size_t)rows;
+        rows = rows > 0;
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        char *ours = (char *)v->p + (size_t)r * gap, *theirs = buffer + (size_t)r * row;
+        if (in) memcpy(ours, theirs, row);
+        else memcpy(theirs, ours, row);
+    }
+}
+
 int fnn_predict(fnn_session *s, const void *x, void *y, int64_t n) {
-    const fnn_view *in = &s->ports[0].view, *out = &s->ports[s->n_in_ports].view;
-    size_t size = fnn_real_size(s->model->program.real);
-    int64_t from_row = in->lead * in->cols, to_row = out->lead * out->cols;
     if (s->mode != FNN_PREDICT || s->n_in_ports != 1 || s->n_ports != 2 || n < 0) return FNN_ERR_STATE;
+    if (s->model->program.tensors[s->ports[0].tensor].type == TYPE_I32 || enter(s, NULL))
+        return FNN_ERR_STATE;
+    const fnn_view *in = &s->ports[0].view, *out = &s->ports[1].view;
+    size_t size = fnn_real_size(s->model->program.real);
+    size_t x_sample = (size_t)(in->lead * in->cols) * size, y_sample = (size_t)(out->lead * out->cols) * size;
     uint64_t host = fnn_fp_enter();
-    int in_ports = s->n_in_ports, ports = s->n_ports, threads = 1;
-    bool pooled = s->threads > 1 && worth_sharing(s, n < s->max_rows ? n : s->max_rows);
-    if (pooled) threads = fnn_pool_acquire(s->threads);
+    int64_t batch = n < s->max_rows ? n : s->max_rows;
+    bool pooled = s->threads > 1 && n > 0 &&
+                  fnn_session_shared_ns(s, batch) * ((double)n / (double)batch) > FNN_WAKE_NS;
+    int in_ports = s->n_in_ports, ports = s->n_ports, threads = pooled ? fnn_pool_acquire(s->threads) : 1;
     s->n_in_ports = s->n_ports = 0;   /* rows are copied here instead */
     for (int64_t at = 0; at < n; at += s->max_rows) {
         s->step.rows = n - at < s->max_rows ? n - at : s->max_rows;
-        for (int64_t r = 0; r < s->step.rows * in->lead; r++)
-            memcpy((char *)in->p + (size_t)(r * in->ld) * size, (const char *)x + (size_t)(at * from_row + r * in->cols) * size, (size_t)in->cols * size);
-        if (threads > 1) fnn_pool_run(threads, walk, s);
+        copy_rows(in, (char *)(uintptr_t)x + (size_t)at * x_sample, s->step.rows * in->lead, size, true);
+        if (threads > 1 && fnn_session_shared_ns(s, s->step.rows) > 0) fnn_pool_run(threads, walk, s);
         else walk(s, 0, 1);
-        for (int64_t r = 0; r < s->step.rows * out->lead; r++)
-            memcpy((char *)y + (size_t)(at * to_row + r * out->cols) * size, (const char *)out->p + (size_t)(r * out->ld) * size, (size_t)out->cols * size);
+        copy_rows(out, (char *)y + (size_t)at * y_sample, s->step.rows * out->lead, size, false);
     }
     s->n_in_ports = in_ports;
     s->n_ports = ports;
     if (pooled) fnn_pool_release(threads);
     fnn_fp_restore(host);
-    return FNN_OK;
+    return leave(s, FNN_OK);
 }

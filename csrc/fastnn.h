@@ -1,12 +1,16 @@
 /* libfastnn: train and run feed-forward neural networks from C, C++ or anything that calls C.
  *
- * A model is made from the text of a Program (see docs: the file format) and owns the parameters. A session is a plan for
- * batches of up to a given number of rows plus all the memory it needs; once created, running it allocates nothing.
+ * A model is made from the text of a Program (see docs: the file format) and owns the parameters. A session
+ * is a plan for batches of up to a given number of rows plus all the memory it needs; once created, running
+ * it allocates nothing.
  *
- * Contract of every function: it never prints, aborts or exits; it returns FNN_OK (0) or a status, and says more in `err`
- * when `err` is not NULL. Results are bitwise the same for any number of threads.
- * Threads: any number of sessions of one model may predict and evaluate at a time; a session belongs to one thread at a
- * time; training runs and parameter writes wait for, and hold back, the others at step boundaries.
+ * Contract of every function: it never prints, aborts or exits; it returns FNN_OK (0) or a status, and says
+ * more in `err` when `err` is not NULL. Results are bitwise the same for any number of threads. The caller's
+ * floating-point state is afterwards as it was.
+ *
+ * Threads: any number of sessions of one model may predict and evaluate at a time; a session belongs to one
+ * thread at a time and refuses a second with FNN_ERR_STATE; training runs and parameter writes wait for, and
+ * hold back, the others at step boundaries.
  */
 #ifndef FASTNN_H
 #define FASTNN_H
@@ -78,17 +82,17 @@ typedef struct fnn_array {
 
 /* ---- library ---- */
 FNN_API const char *fnn_isa(void);              /* the active instruction set */
-FNN_API const char *fnn_isa_at(int i);          /* the i-th built-in one that this CPU runs, best first; NULL past the end */
+FNN_API const char *fnn_isa_at(int i);          /* the i-th that this CPU runs, best first; else NULL */
 FNN_API int fnn_set_threads(int n);             /* 0: as many as the process may run on */
 FNN_API int fnn_get_threads(void);
 
 /* ---- models ---- */
-/* isa: NULL for the active one. The text is copied. params: for each tensor id a parameter to share, or NULL to make a new
- * one (zeros); params itself may be NULL. */
-FNN_API int fnn_model_create(const char *text, size_t length, const char *isa, fnn_param *const *params, int n_params,
-                             fnn_model **model, fnn_error *err);
+/* isa: NULL for the active one. The text is copied. params: for each tensor id a parameter to share, or NULL
+ * to make a new one (zeros); params itself may be NULL. */
+FNN_API int fnn_model_create(const char *text, size_t length, const char *isa, fnn_param *const *params,
+                             int n_params, fnn_model **model, fnn_error *err);
 FNN_API void fnn_model_free(fnn_model *model);
-FNN_API int fnn_model_slots(const fnn_model *model);        /* moments the optimizer keeps for each parameter */
+FNN_API int fnn_model_slots(const fnn_model *model);   /* moments the optimizer keeps for each parameter */
 FNN_API int64_t fnn_model_iterations(const fnn_model *model);
 FNN_API void fnn_model_set_iterations(fnn_model *model, int64_t iterations);
 /* A parameter of the model, to be given back by fnn_param_free; NULL if the tensor is none. */
@@ -96,27 +100,35 @@ FNN_API fnn_param *fnn_model_param(fnn_model *model, int tensor);
 FNN_API void fnn_param_free(fnn_param *param);
 FNN_API int fnn_param_shape(const fnn_param *param, int64_t *dims); /* number of dimensions */
 FNN_API int fnn_param_dtype(const fnn_param *param);               /* FNN_F32 or FNN_F64 */
-/* Copy a parameter, or a moment of it, to or from a contiguous row-major buffer of the model's type, `count` elements. */
+/* Copy a parameter, or a moment of it, to or from a contiguous row-major buffer of the model's type, `count`
+ * elements. */
 FNN_API int fnn_param_read(fnn_param *param, void *values, int64_t count, fnn_error *err);
 FNN_API int fnn_param_write(fnn_param *param, const void *values, int64_t count, fnn_error *err);
-FNN_API int fnn_slot_read(fnn_model *model, int tensor, int slot, void *values, int64_t count, fnn_error *err);
-FNN_API int fnn_slot_write(fnn_model *model, int tensor, int slot, const void *values, int64_t count, fnn_error *err);
-/* Keeps a copy of parameters, moments and the iteration count inside the model, and goes back to it. The last two copies
- * are kept: a restore uses up the newest, so a second one goes to the copy before. */
+FNN_API int fnn_slot_read(fnn_model *model, int tensor, int slot, void *values, int64_t count,
+                          fnn_error *err);
+FNN_API int fnn_slot_write(fnn_model *model, int tensor, int slot, const void *values, int64_t count,
+                           fnn_error *err);
+/* Copies n parameters (slot -1) and moments at once, all of the same step. */
+FNN_API int fnn_model_read(fnn_model *model, int n, const int *tensors, const int *slots, void *const *values,
+                           const int64_t *counts, int64_t *iterations, fnn_error *err);
+/* Keeps a copy of parameters, moments and the iteration count inside the model, and goes back to it. The last
+ * two copies are kept: a restore uses up the newest, so a second one goes to the copy before. */
 FNN_API int fnn_model_snapshot(fnn_model *model, fnn_error *err);
 FNN_API int fnn_model_restore(fnn_model *model, fnn_error *err);
 
 /* ---- sessions ---- */
-FNN_API int fnn_session_create(fnn_model *model, int mode, int64_t max_rows, int flags, fnn_session **session, fnn_error *err);
+FNN_API int fnn_session_create(fnn_model *model, int mode, int64_t max_rows, int flags, fnn_session **session,
+                               fnn_error *err);
 #define FNN_TRAINING 1   /* flag: dropout is active (implied by FNN_TRAIN) */
 #define FNN_GUARD 2      /* flag: sentinels around every buffer, see fnn_session_check */
 FNN_API void fnn_session_free(fnn_session *session);
 FNN_API size_t fnn_session_bytes(const fnn_session *session);
-FNN_API double fnn_session_ns(const fnn_session *session, int64_t rows); /* rough time of one batch on one core */
+/* Rough time of one batch on one core, in nanoseconds. */
+FNN_API double fnn_session_ns(const fnn_session *session, int64_t rows);
 /* FNN_ERR_STATE if a guarded session wrote beyond one of its buffers. */
 FNN_API int fnn_session_check(const fnn_session *session, fnn_error *err);
-/* Binds a caller's array to an input, target, sample weight or output of the program. It must outlive the runs.
- * Outputs must be contiguous, row-major and of the model's type. NULL unbinds. */
+/* Binds a caller's array to an input, target, sample weight or output of the program. It must outlive the
+ * runs. Outputs must be contiguous, row-major and of the model's type. NULL unbinds. */
 FNN_API int fnn_bind(fnn_session *session, int tensor, const fnn_array *array, fnn_error *err);
 
 typedef struct fnn_pass {   /* one walk over n samples */
@@ -127,25 +139,28 @@ typedef struct fnn_pass {   /* one walk over n samples */
     int64_t first_step;     /* where to go on (resume) */
 } fnn_pass;
 FNN_API int fnn_begin(fnn_session *session, const fnn_pass *pass, fnn_error *err);
-/* Runs up to max_steps steps or about max_ms milliseconds (either < 0: no limit), always whole steps. lr holds one
- * learning rate a step (lr_count >= steps run) or a single one for all (lr_count 1). */
-FNN_API int fnn_run(fnn_session *session, int64_t max_steps, double max_ms, const double *lr, int64_t lr_count,
-                    int64_t *steps_done, int *finished, fnn_error *err);
-/* Sums since fnn_begin: (sum, weight) for each loss root, then for each metric, then for each penalty. A loss divides by the
- * samples seen, a metric by the sum of its sample weights, a penalty by the samples seen. */
+/* Runs up to max_steps steps or about max_ms milliseconds (either < 0: no limit), always whole steps. lr
+ * holds one learning rate a step (lr_count >= steps run) or a single one for all (lr_count 1). */
+FNN_API int fnn_run(fnn_session *session, int64_t max_steps, double max_ms, const double *lr,
+                    int64_t lr_count, int64_t *steps_done, int *finished, fnn_error *err);
+/* Sums since fnn_begin: (sum, weight) for each loss root, then for each metric, then for each penalty. A loss
+ * divides by the samples seen, a metric by the sum of its sample weights, a penalty by the samples seen. */
 FNN_API int fnn_results(const fnn_session *session, double *values, int count);
 /* After a run in FNN_GRADIENTS: the gradient of the i-th grad root, row-major. */
 FNN_API int fnn_gradient(fnn_session *session, int index, void *values, int64_t count, fnn_error *err);
 
-/* Runs n rows straight through a FNN_PREDICT session: x and y contiguous, row-major, of the model's type; one input, one
- * output. Nothing is checked but n, and the model is not locked: its parameters must not change meanwhile. */
+/* Runs n rows straight through a FNN_PREDICT session: x and y contiguous, row-major, of the model's type; one
+ * input, one output. Nothing is checked but n, and the model is not locked: its parameters must not change
+ * meanwhile. */
 FNN_API int fnn_predict(fnn_session *session, const void *x, void *y, int64_t n);
 
 /* ---- random numbers (Philox 4x32-10; the same bits on every machine) ---- */
 enum fnn_distribution { FNN_UNIFORM, FNN_NORMAL, FNN_TRUNCATED_NORMAL };
 /* Uniform: [a, b). Normal: mean a, deviation b; truncated: redrawn beyond two deviations. */
-FNN_API int fnn_random(uint64_t seed, uint32_t stream, int distribution, double a, double b, double *out, int64_t n);
-FNN_API int64_t fnn_permuted(uint64_t seed, uint64_t epoch, int64_t n, int64_t i); /* keyed bijection of [0, n) */
+FNN_API int fnn_random(uint64_t seed, uint32_t stream, int distribution, double a, double b, double *out,
+                       int64_t n);
+/* A keyed bijection of [0, n). */
+FNN_API int64_t fnn_permuted(uint64_t seed, uint64_t epoch, int64_t n, int64_t i);
 
 #ifdef __cplusplus
 }

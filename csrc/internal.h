@@ -13,9 +13,11 @@
 
 /* ---- ops ---- */
 
-typedef enum { RULE_SAME, RULE_MATMUL, RULE_MATMUL_NT, RULE_MATMUL_TN, RULE_BIAS, RULE_SUM_ROWS, RULE_CONCAT, RULE_SLICE,
-               RULE_RESHAPE, RULE_LOSS, RULE_LOSS_GRAD, RULE_LOSS_IDX, RULE_LOSS_IDX_GRAD, RULE_SEED, RULE_SCALAR,
-               RULE_CLIP, RULE_UPDATE } fnn_rule;
+typedef enum {
+    RULE_SAME, RULE_MATMUL, RULE_MATMUL_NT, RULE_MATMUL_TN, RULE_BIAS, RULE_SUM_ROWS, RULE_CONCAT, RULE_SLICE,
+    RULE_RESHAPE, RULE_LOSS, RULE_LOSS_GRAD, RULE_LOSS_IDX, RULE_LOSS_IDX_GRAD, RULE_SEED, RULE_SCALAR,
+    RULE_CLIP, RULE_UPDATE
+} fnn_rule;
 typedef enum { NEEDS_NONE, NEEDS_X, NEEDS_Y } fnn_needs;
 
 #define VARIADIC -1
@@ -26,7 +28,13 @@ enum {
     OP_COUNT
 };
 
-typedef struct { const char *name; int inputs, outputs; fnn_rule rule; const char *attrs; fnn_needs needs; } fnn_op_info;
+typedef struct {
+    const char *name;
+    int inputs, outputs;
+    fnn_rule rule;
+    const char *attrs;
+    fnn_needs needs;
+} fnn_op_info;
 extern const fnn_op_info fnn_ops[OP_COUNT];
 int fnn_op_slots(int op, const double *attr);   /* moments an optimizer op keeps, 0 for other ops */
 
@@ -42,12 +50,16 @@ typedef struct {
     bool batched;
     int64_t dim[FNN_MAX_DIMS];       /* dim[0] is 1 where batched */
     char *name;
-    int64_t lead, cols;              /* batched: matrix rows a sample, last dimension; else 1 or dim[0], all else */
+    int64_t lead, cols;              /* batched: rows a sample, last dimension; else 1 or dim[0], the rest */
     int producer;                    /* node, -1 if none */
     bool updated;                    /* a param that an optimizer writes */
 } fnn_tensor;
 
-typedef struct { int op, n_in, n_out, n_attr; int in[FNN_MAX_IN], out[FNN_MAX_OUT]; double attr[FNN_MAX_ATTR]; } fnn_node;
+typedef struct {
+    int op, n_in, n_out, n_attr;
+    int in[FNN_MAX_IN], out[FNN_MAX_OUT];
+    double attr[FNN_MAX_ATTR];
+} fnn_node;
 
 typedef enum { ROOT_OUTPUT, ROOT_LOSS, ROOT_METRIC, ROOT_PENALTY, ROOT_GRAD } fnn_root_kind;
 /* loss, metric: a per-row tensor and the sample weights that go with it (-1: none), factor = loss weight */
@@ -66,10 +78,10 @@ int fnn_program_parse(const char *text, size_t length, fnn_program *program, fnn
 void fnn_program_clear(fnn_program *program);
 
 /* ---- how a parameter lies in memory ----
- * FLAT: row-major, contiguous. PANEL: a (rows, cols) kernel as [cols/NR][stride_k][NR], columns padded with zeros to NR,
- * stride_k odd (an even number of 64-byte lines between panels would land in the same cache sets).
- * Work on parameters is cut into items that lie one after the other in memory, so a range of items is a range of
- * elements; the cut depends on the layout alone, never on threads. */
+ * FLAT: row-major, contiguous. PANEL: a (rows, cols) kernel as [cols/NR][stride_k][NR], columns padded with
+ * zeros to NR, stride_k odd (an even number of 64-byte lines between panels would land in the same cache
+ * sets). Work on parameters is cut into items that lie one after the other in memory, so a range of items is
+ * a range of elements; the cut depends on the layout alone, never on threads. */
 typedef struct {
     bool panel;
     int64_t rows, cols, nr, mr, stride_k;
@@ -77,8 +89,8 @@ typedef struct {
     int64_t tiles_k, items;
 } fnn_layout;
 #define FNN_FLAT_ITEM 256            /* elements an item of a FLAT layout */
-/* First element of item i; i == items gives size. PANEL: item = panel * tiles_k + tile; the padding row belongs to the
- * last tile of its panel. */
+/* First element of item i; i == items gives size. PANEL: item = panel * tiles_k + tile; the padding row
+ * belongs to the last tile of its panel. */
 static inline int64_t fnn_item_start(const fnn_layout *l, int64_t i) {
     if (!l->panel) { int64_t at = i * FNN_FLAT_ITEM; return at < l->size ? at : l->size; }
     return (i / l->tiles_k) * l->stride_k * l->nr + (i % l->tiles_k) * l->mr * l->nr;
@@ -99,14 +111,17 @@ typedef struct {
 typedef struct { void *p; int64_t ld, cols, lead; } fnn_view;
 
 typedef struct fnn_task fnn_task;
-/* Ranges [lo, hi): matrix rows for batched work, but samples for concat, slice and reshape; elements of a FLAT or PANEL
- * buffer for elementwise work on parameters (seen as a matrix of one column); items of the output's layout for matmul_tn;
- * columns for sum_rows; ignored by penalty and sum_squares, which one thread runs whole. scratch: FNN_SCRATCH bytes of the calling thread's own, aligned to FNN_ALIGN. */
+/* Ranges [lo, hi): matrix rows for batched work, but samples for concat, slice and reshape; elements of a
+ * FLAT or PANEL buffer for elementwise work on parameters (seen as a matrix of one column); items of the
+ * output's layout for matmul_tn; columns for sum_rows; ignored by penalty and sum_squares, which one thread
+ * runs whole. scratch: FNN_SCRATCH bytes of the calling thread's own, aligned to FNN_ALIGN. */
 typedef void (*fnn_kernel)(const fnn_task *t, int64_t lo, int64_t hi, void *scratch);
 #define FNN_SCRATCH ((size_t)256 << 10)
 
-/* Flat update of n contiguous elements: w, up to three moments, gradient. coef comes from the op's prepare function. */
-typedef void (*fnn_update)(const double *coef, void *w, void *s0, void *s1, void *s2, const void *g, int64_t n);
+/* Flat update of n contiguous elements: w, up to three moments, gradient. coef comes from the op's prepare
+ * function. */
+typedef void (*fnn_update)(const double *coef, void *w, void *s0, void *s1, void *s2, const void *g,
+                           int64_t n);
 typedef void (*fnn_prepare)(const double *attr, double lr, int64_t iteration, double *coef);
 #define FNN_MAX_COEF 12
 
@@ -117,7 +132,7 @@ struct fnn_task {
     int n_in;
     double attr[FNN_MAX_ATTR];
     const fnn_step *step;
-    fnn_layout layout;               /* of the parameter: kernel of matmul*, gradient of matmul_tn, update's parameter */
+    fnn_layout layout;               /* of matmul*'s kernel, matmul_tn's gradient, the update's parameter */
     /* matmul with its bias, and relu where that follows: out = relu?(x w + bias) */
     const void *bias;                /* (n), NULL if none */
     bool relu;
@@ -127,7 +142,7 @@ struct fnn_task {
     const double *coef;              /* prepared once a step */
     void *w, *slot[FNN_MAX_SLOTS];   /* parameter and moments, first element of the buffer */
     double l1, l2;                   /* penalty_grad before the update; 0, 0: none */
-    int64_t outer, inner[FNN_MAX_IN];/* concat: rows of the outer block, elements of each input in it; slice: see shape.c */
+    int64_t outer, inner[FNN_MAX_IN];/* blocks a sample, elements of each input in one; slice: see shape.c */
 };
 
 typedef struct {
@@ -139,22 +154,22 @@ typedef struct {
 } fnn_kernels;
 
 /* One table per instruction set and type, made by kernels/table.c. */
-const fnn_kernels *fnn_kernels_find(const char *isa, fnn_type real); /* dispatch.c; NULL isa: the active one */
+const fnn_kernels *fnn_kernels_find(const char *isa, fnn_type real); /* dispatch.c; NULL: the active one */
 
 /* ---- random numbers: rng.c ---- */
 typedef struct { uint32_t v[4]; } fnn_u32x4;
 fnn_u32x4 fnn_philox(fnn_u32x4 counter, uint32_t key0, uint32_t key1);
 
 /* ---- threads.c ---- */
-/* Calls job(arg, thread, threads) once on each of `threads` threads, the caller being thread 0. Where the pool is busy
- * with another caller, or `threads` is 1, the caller does the work of all of them in turn... only if the job has no
- * barrier; so a job asks fnn_pool_acquire first how many threads it gets. */
-int fnn_pool_acquire(int wanted);                 /* threads granted, 1 if the pool is busy; always pair with release */
+/* Calls job(arg, thread, threads) once on each of `threads` threads, the caller being thread 0. Where the
+ * pool is busy with another caller, or `threads` is 1, the caller does the work of all of them in turn...
+ * only if the job has no barrier; so a job asks fnn_pool_acquire first how many threads it gets. */
+int fnn_pool_acquire(int wanted);                 /* threads granted, 1 if the pool is busy; then release */
 void fnn_pool_run(int threads, void (*job)(void *arg, int thread, int threads), void *arg);
 void fnn_pool_barrier(int thread, int threads);   /* inside a job: all threads of it meet */
 void fnn_pool_release(int threads);
 
-typedef struct fnn_rwlock fnn_rwlock;             /* many readers or one writer; waiting readers get in between writers */
+typedef struct fnn_rwlock fnn_rwlock;             /* readers or one writer; both get in by turns */
 fnn_rwlock *fnn_rwlock_new(void);
 void fnn_rwlock_free(fnn_rwlock *l);
 void fnn_rwlock_read(fnn_rwlock *l);
@@ -168,7 +183,8 @@ void fnn_fp_restore(uint64_t state);
 
 /* ---- model.c: parameters and their owner ---- */
 
-typedef struct { int refs; fnn_rwlock *lock; } fnn_guard;   /* one lock for all models that share parameters */
+/* One lock for all models that share parameters. */
+typedef struct { int refs; fnn_rwlock *lock; } fnn_guard;
 
 struct fnn_param {
     int refs;
@@ -223,11 +239,11 @@ typedef struct { size_t start, end; } fnn_zone;   /* bytes of the arena that nob
 struct fnn_session {
     fnn_model *model;
     int mode;
-    bool training, guarded;
+    bool training, guarded, shares;  /* shares: a full batch is worth more than one thread */
     int64_t max_rows;
-    int threads;                     /* at most */
-    char *arena;
-    size_t arena_bytes, scratch_at;
+    int threads;                     /* that it has scratch for */
+    char *arena, *scratch;           /* scratch: FNN_SCRATCH bytes a thread */
+    size_t arena_bytes;
     fnn_view *views;                 /* by tensor; p is NULL where the session does not need it */
     fnn_zone *zones;                 /* of sentinels, where guarded */
     int n_zones;
@@ -244,16 +260,26 @@ struct fnn_session {
     /* cursor */
     fnn_pass pass;
     int64_t steps_done, steps_total, rows_seen;
-    bool begun;
+    bool begun, busy;
     double *sums;                    /* (sum, weight) a root */
     int stop;                        /* set by the thread that found bad data */
     fnn_error *faults;               /* the first found while gathering, one a thread */
 };
 
-/* A phase shorter than this is not worth a second thread: waking and meeting cost a few microseconds. */
+/* A phase shorter than this is not worth a second thread: meeting costs a microsecond or two. */
 #define FNN_SHARE_NS 12000.0
+/* A call with less work than this to share wakes nobody: waking takes 20 to 60 microseconds. */
+#define FNN_WAKE_NS 60000.0
 #define FNN_SENTINEL 0xA5
 #define FNN_ZONE 64                  /* bytes of a sentinel zone, at least */
+
+/* What those phases of a batch of so many rows take on one core that are worth a second thread. */
+double fnn_session_shared_ns(const fnn_session *s, int64_t rows);
+/* Scratch for as many threads as the library may use by now; on failure it stays with those that it has. */
+int fnn_session_fit_threads(fnn_session *s);
+
+/* Is the tensor an output, so that the session fills the array bound to it? */
+bool fnn_session_writes(const fnn_session *s, int tensor);
 
 void fnn_gather(fnn_session *s, int port, int64_t lo, int64_t hi, fnn_error *fault);
 void fnn_scatter(fnn_session *s, int port, int64_t lo, int64_t hi);

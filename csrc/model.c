@@ -28,20 +28,27 @@ fnn_layout fnn_layout_of(const fnn_kernels *k, int ndim, const int64_t *dim) {
 }
 
 /* Runs of a row that are contiguous on both sides: copy(row_major offset, stored offset, elements). */
-#define FOR_RUNS(l, flat, stored, count)                                                                        \
-    for (int64_t run_ = (l)->panel ? (l)->nr : (l)->cols, row_ = 0; row_ < (l)->rows; row_++)                     \
-        for (int64_t col_ = 0, flat, stored, count;                                                             \
-             col_ < (l)->cols && (count = (l)->cols - col_ < run_ ? (l)->cols - col_ : run_,                     \
-                                  flat = row_ * (l)->cols + col_,                                                \
-                                  stored = (l)->panel ? (col_ / run_ * (l)->stride_k + row_) * run_ : flat, true); \
+#define FOR_RUNS(l, flat, stored, count) \
+    for (int64_t run_ = (l)->panel ? (l)->nr : (l)->cols, row_ = 0; row_ < (l)->rows; row_++) \
+        for (int64_t col_ = 0, flat, stored, count; \
+             col_ < (l)->cols && (count = (l)->cols - col_ < run_ ? (l)->cols - col_ : run_, \
+                                  flat = row_ * (l)->cols + col_, \
+                                  stored = (l)->panel ? (col_ / run_ * (l)->stride_k + row_) * run_ : flat, \
+                                  true); \
              col_ += run_)
 
 void fnn_layout_read(const fnn_layout *l, size_t size, const void *stored, void *row_major) {
-    FOR_RUNS(l, to, from, n) memcpy((char *)row_major + (size_t)to * size, (const char *)stored + (size_t)from * size, (size_t)n * size);
+    FOR_RUNS(l, to, from, n)
+    memcpy((char *)row_major + (size_t)to * size, (const char *)stored + (size_t)from * size,
+           (size_t)n * size);
 }
 
+/* The padding is made zero again: a diverged training may have left NaN there. */
 void fnn_layout_write(const fnn_layout *l, size_t size, void *stored, const void *row_major) {
-    FOR_RUNS(l, from, to, n) memcpy((char *)stored + (size_t)to * size, (const char *)row_major + (size_t)from * size, (size_t)n * size);
+    if (l->panel) memset(stored, 0, (size_t)l->size * size);
+    FOR_RUNS(l, from, to, n)
+    memcpy((char *)stored + (size_t)to * size, (const char *)row_major + (size_t)from * size,
+           (size_t)n * size);
 }
 
 /* ---- reference counts: models, sessions and parameters may be freed in any order, from any thread ---- */
@@ -114,7 +121,8 @@ static int collect_guards(fnn_model *m, fnn_guard *own) {
         if (m->params[i] && m->params[i]->guard != own) m->guards[count++] = m->params[i]->guard;
     qsort(m->guards, (size_t)count, sizeof *m->guards, by_address);
     for (int i = 0; i < count; i++)
-        if (m->n_guards == 0 || m->guards[m->n_guards - 1] != m->guards[i]) m->guards[m->n_guards++] = m->guards[i];
+        if (m->n_guards == 0 || m->guards[m->n_guards - 1] != m->guards[i])
+            m->guards[m->n_guards++] = m->guards[i];
     for (int i = 0; i < m->n_guards; i++) hold(&m->guards[i]->refs);
     return FNN_OK;
 }
@@ -123,37 +131,48 @@ static int share_or_make(fnn_model *m, int i, fnn_param *given, fnn_guard *own, 
     const fnn_tensor *t = &m->program.tensors[i];
     if (given) {
         fnn_layout l = fnn_layout_of(m->kernels, t->ndim, t->dim);
-        if (given->real != m->program.real || given->ndim != t->ndim || memcmp(given->dim, t->dim, sizeof(int64_t) * (size_t)t->ndim) != 0)
-            return fnn_fail_at(err, FNN_ERR_ARGUMENT, i, -1, 0, "tensor %d: the parameter given has another type or shape", i);
+        if (given->real != m->program.real || given->ndim != t->ndim ||
+            memcmp(given->dim, t->dim, sizeof(int64_t) * (size_t)t->ndim) != 0)
+            return fnn_fail_at(err, FNN_ERR_ARGUMENT, i, -1, 0,
+                               "tensor %d: the parameter given has another type or shape", i);
         if (given->layout.nr != l.nr || given->layout.mr != l.mr)
-            return fnn_fail_at(err, FNN_ERR_ARGUMENT, i, -1, 0, "tensor %d: the parameter given belongs to another instruction set", i);
+            return fnn_fail_at(err, FNN_ERR_ARGUMENT, i, -1, 0,
+                               "tensor %d: the parameter given belongs to another instruction set", i);
         hold(&given->refs);
         m->params[i] = given;
     } else {
         m->params[i] = param_new(m->kernels, m->program.real, t, own);
-        if (!m->params[i]) return fnn_fail_at(err, FNN_ERR_MEMORY, i, -1, 0, "out of memory for parameter '%.100s'", t->name);
+        if (!m->params[i])
+            return fnn_fail_at(err, FNN_ERR_MEMORY, i, -1, 0, "out of memory for parameter '%.100s'",
+                               t->name);
     }
     for (int s = 0; s < (t->updated ? m->program.slots : 0); s++) {
         void **slot = &m->slots[i * FNN_MAX_SLOTS + s];
         *slot = fnn_alloc(bytes_of(m->params[i]->layout.size, fnn_real_size(m->program.real)));
-        if (!*slot) return fnn_fail_at(err, FNN_ERR_MEMORY, i, -1, 0, "out of memory for the moments of '%.100s'", t->name);
+        if (!*slot)
+            return fnn_fail_at(err, FNN_ERR_MEMORY, i, -1, 0, "out of memory for the moments of '%.100s'",
+                               t->name);
     }
     return FNN_OK;
 }
 
-int fnn_model_create(const char *text, size_t length, const char *isa, fnn_param *const *params, int n_params, fnn_model **out,
-                     fnn_error *err) {
+int fnn_model_create(const char *text, size_t length, const char *isa, fnn_param *const *params, int n_params,
+                     fnn_model **out, fnn_error *err) {
     *out = NULL;
     fnn_model *m = calloc(1, sizeof *m);
     fnn_guard *own = guard_new();
     int status = m && own ? FNN_OK : fnn_fail(err, FNN_ERR_MEMORY, "out of memory");
+    if (m) m->refs = 1;
     if (status == FNN_OK) {
-        m->refs = 1;
+        uint64_t host = fnn_fp_enter();   /* numbers are read */
         status = fnn_program_parse(text, length, &m->program, err);
+        fnn_fp_restore(host);
     }
     if (status == FNN_OK) {
         m->kernels = fnn_kernels_find(isa, m->program.real);
-        if (!m->kernels) status = fnn_fail(err, FNN_ERR_ARGUMENT, "instruction set '%.40s' is not built in, or not of this CPU", isa ? isa : "");
+        if (!m->kernels)
+            status = fnn_fail(err, FNN_ERR_ARGUMENT,
+                              "instruction set '%.40s' is not built in, or not of this CPU", isa ? isa : "");
     }
     int n = m ? m->program.n_tensors : 0;
     if (status == FNN_OK) {
@@ -164,7 +183,8 @@ int fnn_model_create(const char *text, size_t length, const char *isa, fnn_param
     for (int i = 0; status == FNN_OK && i < n; i++)
         if (m->program.tensors[i].kind == KIND_PARAM)
             status = share_or_make(m, i, params && i < n_params ? params[i] : NULL, own, err);
-    if (status == FNN_OK && collect_guards(m, own) != FNN_OK) status = fnn_fail(err, FNN_ERR_MEMORY, "out of memory");
+    if (status == FNN_OK && collect_guards(m, own) != FNN_OK)
+        status = fnn_fail(err, FNN_ERR_MEMORY, "out of memory");
     guard_free(own);
     if (status == FNN_OK) *out = m;
     else fnn_model_free(m);
@@ -186,15 +206,19 @@ void fnn_model_free(fnn_model *m) {
 }
 
 int fnn_model_slots(const fnn_model *m) { return m->program.slots; }
-int64_t fnn_model_iterations(const fnn_model *m) { return m->iterations; }
-void fnn_model_set_iterations(fnn_model *m, int64_t iterations) { m->iterations = iterations > 0 ? iterations : 0; }
+/* Atomic, since a training in another thread counts on meanwhile. */
+int64_t fnn_model_iterations(const fnn_model *m) { return __atomic_load_n(&m->iterations, __ATOMIC_RELAXED); }
+void fnn_model_set_iterations(fnn_model *m, int64_t iterations) {
+    __atomic_store_n(&m->iterations, iterations > 0 ? iterations : 0, __ATOMIC_RELAXED);
+}
 
 void fnn_model_hold(fnn_model *m, bool write) {
     for (int i = 0; i < m->n_guards; i++) (write ? fnn_rwlock_write : fnn_rwlock_read)(m->guards[i]->lock);
 }
 
 void fnn_model_let_go(fnn_model *m, bool write) {
-    for (int i = m->n_guards - 1; i >= 0; i--) (write ? fnn_rwlock_unwrite : fnn_rwlock_unread)(m->guards[i]->lock);
+    for (int i = m->n_guards - 1; i >= 0; i--)
+        (write ? fnn_rwlock_unwrite : fnn_rwlock_unread)(m->guards[i]->lock);
 }
 
 /* ---- values in and out ---- */
@@ -214,7 +238,9 @@ int fnn_param_dtype(const fnn_param *p) { return p->real == TYPE_F64 ? FNN_F64 :
 
 static int check_count(const fnn_param *p, int64_t count, fnn_error *err) {
     int64_t needed = p->layout.rows * p->layout.cols;
-    return count == needed ? FNN_OK : fnn_fail(err, FNN_ERR_ARGUMENT, "%lld values for a parameter of %lld", (long long)count, (long long)needed);
+    return count == needed ? FNN_OK
+                           : fnn_fail(err, FNN_ERR_ARGUMENT, "%lld values for a parameter of %lld",
+                                      (long long)count, (long long)needed);
 }
 
 int fnn_param_read(fnn_param *p, void *values, int64_t count, fnn_error *err) {
@@ -236,6 +262,28 @@ int fnn_param_write(fnn_param *p, const void *values, int64_t count, fnn_error *
 static void *find_slot(fnn_model *m, int tensor, int slot) {
     if (tensor < 0 || tensor >= m->program.n_tensors || slot < 0 || slot >= FNN_MAX_SLOTS) return NULL;
     return m->slots[tensor * FNN_MAX_SLOTS + slot];
+}
+
+/* A parameter (slot -1) or a moment of it, and how to read it; NULL where there is none. */
+static const void *find_value(fnn_model *m, int tensor, int slot) {
+    if (slot >= 0) return find_slot(m, tensor, slot);
+    return tensor >= 0 && tensor < m->program.n_tensors && m->params[tensor] ? m->params[tensor]->w : NULL;
+}
+
+int fnn_model_read(fnn_model *m, int n, const int *tensors, const int *slots, void *const *values,
+                   const int64_t *counts, int64_t *iterations, fnn_error *err) {
+    for (int i = 0; i < n; i++) {
+        if (!find_value(m, tensors[i], slots[i]))
+            return fnn_fail(err, FNN_ERR_ARGUMENT, "tensor %d has no value %d", tensors[i], slots[i]);
+        if (check_count(m->params[tensors[i]], counts[i], err)) return FNN_ERR_ARGUMENT;
+    }
+    fnn_model_hold(m, false);
+    for (int i = 0; i < n; i++)
+        fnn_layout_read(&m->params[tensors[i]]->layout, fnn_real_size(m->program.real),
+                        find_value(m, tensors[i], slots[i]), values[i]);
+    *iterations = fnn_model_iterations(m);
+    fnn_model_let_go(m, false);
+    return FNN_OK;
 }
 
 int fnn_slot_read(fnn_model *m, int tensor, int slot, void *values, int64_t count, fnn_error *err) {
@@ -277,25 +325,29 @@ static size_t walk_state(fnn_model *m, char *copy, int direction) {
 }
 
 int fnn_model_snapshot(fnn_model *m, fnn_error *err) {
+    fnn_model_hold(m, true);   /* as a writer: the copies are the model's own */
     int to = !m->newest;
     if (!m->snapshot[to]) m->snapshot[to] = fnn_alloc(walk_state(m, NULL, 0));
-    if (!m->snapshot[to]) return fnn_fail(err, FNN_ERR_MEMORY, "out of memory for a copy of the parameters");
-    fnn_model_hold(m, false);
-    walk_state(m, m->snapshot[to], 1);
-    m->snapshot_iterations[to] = m->iterations;
-    fnn_model_let_go(m, false);
-    m->newest = to;
-    m->snapshots = m->snapshots < 2 ? m->snapshots + 1 : 2;
-    return FNN_OK;
+    bool made = m->snapshot[to] != NULL;
+    if (made) {
+        walk_state(m, m->snapshot[to], 1);
+        m->snapshot_iterations[to] = fnn_model_iterations(m);
+        m->newest = to;
+        m->snapshots = m->snapshots < 2 ? m->snapshots + 1 : 2;
+    }
+    fnn_model_let_go(m, true);
+    return made ? FNN_OK : fnn_fail(err, FNN_ERR_MEMORY, "out of memory for a copy of the parameters");
 }
 
 int fnn_model_restore(fnn_model *m, fnn_error *err) {
-    if (m->snapshots == 0) return fnn_fail(err, FNN_ERR_STATE, "no snapshot is left");
     fnn_model_hold(m, true);
-    walk_state(m, m->snapshot[m->newest], -1);
-    m->iterations = m->snapshot_iterations[m->newest];
+    bool left = m->snapshots > 0;
+    if (left) {
+        walk_state(m, m->snapshot[m->newest], -1);
+        fnn_model_set_iterations(m, m->snapshot_iterations[m->newest]);
+        m->newest = !m->newest;
+        m->snapshots--;
+    }
     fnn_model_let_go(m, true);
-    m->newest = !m->newest;
-    m->snapshots--;
-    return FNN_OK;
+    return left ? FNN_OK : fnn_fail(err, FNN_ERR_STATE, "no snapshot is left");
 }

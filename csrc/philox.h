@@ -5,8 +5,8 @@
 
 #include <stdint.h>
 
-/* Turns counter v (4) into 128 random bits. T holds each word in the low half of 64 bits, alone or as the lanes
- * of a vector; what the high halves hold does not matter. mul(x, y) multiplies the low halves to 64 bits. */
+/* Turns counter v (4) into 128 random bits. T holds each word in the low half of 64 bits, alone or as the
+ * lanes of a vector, and ignores the high one. mul(x, y) multiplies the low halves to 64 bits. */
 #define PHILOX_ROUNDS(T, mul, v, key0, key1) \
     do { \
         uint32_t k0_ = (key0), k1_ = (key1); \

@@ -1,4 +1,4 @@
-/* Programs: read from their text and verified, so that nothing after this file has to check a program again. */
+/* Programs: read from their text and verified, so that nothing after this file has to check one again. */
 #include "internal.h"
 
 #include <math.h>
@@ -41,7 +41,8 @@ static int hex_digit(char ch) {
     return -1;
 }
 
-/* A C99 hexadecimal floating constant with at most 14 digits, as Python's float.hex() writes it: exact, and no locale. */
+/* A C99 hexadecimal floating constant with at most 14 digits, as Python's float.hex() writes it: exact, and
+ * no locale. */
 static bool take_real(cursor *c, double *out) {
     bool negative = take(c, '-');
     if (!take(c, '0') || !take(c, 'x')) return false;
@@ -136,10 +137,14 @@ static int read_tensor(cursor c, int index, fnn_program *p, fnn_error *err) {
     t.kind = (fnn_kind)kind;
     t.type = (fnn_type)type;
     if (t.type != TYPE_I32 && t.type != p->real)
-        return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: %s in a program of %s", index, type_names[type], type_names[p->real]);
-    if (!read_shape(&c, &t)) return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: bad shape, or too large", index);
+        return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: %s in a program of %s", index, type_names[type],
+                        type_names[p->real]);
+    if (!read_shape(&c, &t))
+        return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: bad shape, or too large", index);
     bool batched = t.kind == KIND_INPUT || t.kind == KIND_TARGET || t.kind == KIND_WEIGHT;
-    if (batched && !t.batched) return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: a %s needs a batch dimension", index, kind_names[kind]);
+    if (batched && !t.batched)
+        return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: a %s needs a batch dimension", index,
+                        kind_names[kind]);
     if (t.kind == KIND_PARAM && (t.batched || t.type == TYPE_I32))
         return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: a param is real and has no batch dimension", index);
     if (t.kind == KIND_WEIGHT && (t.ndim != 1 || t.type == TYPE_I32))
@@ -147,7 +152,9 @@ static int read_tensor(cursor c, int index, fnn_program *p, fnn_error *err) {
     if (t.type == TYPE_I32 && t.kind != KIND_TARGET && t.kind != KIND_INPUT)
         return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: only inputs and targets are int32", index);
     size_t length = (size_t)(c.end - c.at);
-    if (length > FNN_MAX_NAME) return fnn_fail(err, FNN_ERR_LIMIT, "tensor %d: a name of %zu bytes, at most %d", index, length, FNN_MAX_NAME);
+    if (length > FNN_MAX_NAME)
+        return fnn_fail(err, FNN_ERR_LIMIT, "tensor %d: a name of %zu bytes, at most %d", index, length,
+                        FNN_MAX_NAME);
     t.name = malloc(length + 1);
     if (!t.name) return fnn_fail(err, FNN_ERR_MEMORY, "out of memory");
     memcpy(t.name, c.at, length);
@@ -157,7 +164,8 @@ static int read_tensor(cursor c, int index, fnn_program *p, fnn_error *err) {
 }
 
 static bool same_shape(const fnn_tensor *a, const fnn_tensor *b) {
-    return a->batched == b->batched && a->ndim == b->ndim && memcmp(a->dim, b->dim, sizeof(int64_t) * (size_t)a->ndim) == 0;
+    return a->batched == b->batched && a->ndim == b->ndim &&
+           memcmp(a->dim, b->dim, sizeof(int64_t) * (size_t)a->ndim) == 0;
 }
 
 /* Is `rows` of the shape of `full` less its last dimension? */
@@ -194,7 +202,8 @@ static bool cuts(const fnn_node *n, const fnn_tensor *in, const fnn_tensor *out)
     int64_t end;
     fnn_tensor kept = *in;
     kept.dim[axis] = out->dim[axis];
-    return same_shape(&kept, out) && fnn_add((int64_t)n->attr[1], out->dim[axis], &end) && end <= in->dim[axis];
+    return same_shape(&kept, out) && fnn_add((int64_t)n->attr[1], out->dim[axis], &end) &&
+           end <= in->dim[axis];
 }
 
 static bool rule_holds(const fnn_program *p, const fnn_node *n) {
@@ -213,7 +222,8 @@ static bool rule_holds(const fnn_program *p, const fnn_node *n) {
     if (integers != by_index) return false;
     switch (rule) {
     case RULE_SAME: {
-        bool over_last = n->op == OP_softmax || n->op == OP_log_softmax || n->op == OP_softmax_grad || n->op == OP_log_softmax_grad;
+        bool over_last = n->op == OP_softmax || n->op == OP_log_softmax || n->op == OP_softmax_grad ||
+                         n->op == OP_log_softmax_grad;
         bool sampled = n->op == OP_dropout;
         if ((over_last && in[0]->ndim < 2) || ((over_last || sampled) && !in[0]->batched)) return false;
         if (sampled && !(n->attr[0] >= 0 && n->attr[0] < 1 && whole(n->attr[1], 65535))) return false;
@@ -228,23 +238,29 @@ static bool rule_holds(const fnn_program *p, const fnn_node *n) {
         return !in[1]->batched && in[1]->ndim == 2 && in[0]->ndim >= 2 && in[0]->cols == in[1]->dim[1] &&
                same_but_last(in[0], out[0]) && out[0]->cols == in[1]->dim[0];
     case RULE_MATMUL_TN:
-        return same_but_last(in[0], in[1]) && !out[0]->batched && out[0]->ndim == 2 && out[0]->dim[0] == in[0]->cols &&
-               out[0]->dim[1] == in[1]->cols;
+        return same_but_last(in[0], in[1]) && !out[0]->batched && out[0]->ndim == 2 &&
+               out[0]->dim[0] == in[0]->cols && out[0]->dim[1] == in[1]->cols;
     case RULE_BIAS:
-        return in[0]->batched && in[0]->ndim >= 2 && !in[1]->batched && in[1]->ndim == 1 && in[1]->dim[0] == in[0]->cols &&
-               same_shape(in[0], out[0]);
+        return in[0]->batched && in[0]->ndim >= 2 && !in[1]->batched && in[1]->ndim == 1 &&
+               in[1]->dim[0] == in[0]->cols && same_shape(in[0], out[0]);
     case RULE_SUM_ROWS:
-        return in[0]->batched && in[0]->ndim >= 2 && !out[0]->batched && out[0]->ndim == 1 && out[0]->dim[0] == in[0]->cols;
+        return in[0]->batched && in[0]->ndim >= 2 && !out[0]->batched && out[0]->ndim == 1 &&
+               out[0]->dim[0] == in[0]->cols;
     case RULE_CONCAT: return joins(p, n, out[0]);
     case RULE_SLICE: return cuts(n, in[0], out[0]);
     case RULE_RESHAPE:
         return in[0]->batched && out[0]->batched && in[0]->lead * in[0]->cols == out[0]->lead * out[0]->cols;
-    case RULE_LOSS: return same_shape(in[0], in[1]) && per_row(out[0], in[0]) && (n->n_out == 1 || same_shape(out[1], in[0]));
+    case RULE_LOSS:
+        return same_shape(in[0], in[1]) && per_row(out[0], in[0]) &&
+               (n->n_out == 1 || same_shape(out[1], in[0]));
     case RULE_LOSS_IDX:
-        return in[1]->type == TYPE_I32 && per_row(in[1], in[0]) && per_row(out[0], in[0]) && (n->n_out == 1 || same_shape(out[1], in[0]));
-    case RULE_LOSS_GRAD: return per_row(in[0], in[1]) && same_shape(in[1], in[2]) && same_shape(in[1], out[0]);
+        return in[1]->type == TYPE_I32 && per_row(in[1], in[0]) && per_row(out[0], in[0]) &&
+               (n->n_out == 1 || same_shape(out[1], in[0]));
+    case RULE_LOSS_GRAD:
+        return per_row(in[0], in[1]) && same_shape(in[1], in[2]) && same_shape(in[1], out[0]);
     case RULE_LOSS_IDX_GRAD:
-        return in[2]->type == TYPE_I32 && per_row(in[0], in[1]) && per_row(in[2], in[1]) && same_shape(in[1], out[0]);
+        return in[2]->type == TYPE_I32 && per_row(in[0], in[1]) && per_row(in[2], in[1]) &&
+               same_shape(in[1], out[0]);
     case RULE_SEED: return in[0]->batched && in[0]->ndim == 1 && out[0]->batched;
     case RULE_SCALAR: return !in[0]->batched && out[0]->ndim == 0;
     case RULE_CLIP: return !in[0]->batched && in[1]->ndim == 0 && same_shape(in[0], out[0]);
@@ -270,30 +286,38 @@ static int read_node(cursor c, int index, fnn_program *p, bool *updating, fnn_er
     n.op = find_op(&c);
     if (n.op < 0) return fnn_fail(err, FNN_ERR_PROGRAM, "node %d: unknown op", index);
     const fnn_op_info *info = &fnn_ops[n.op];
-    if (!take_ids(&c, FNN_MAX_IN, p->n_tensors, n.in, &n.n_in) || !take_ids(&c, FNN_MAX_OUT, p->n_tensors, n.out, &n.n_out) ||
+    if (!take_ids(&c, FNN_MAX_IN, p->n_tensors, n.in, &n.n_in) ||
+        !take_ids(&c, FNN_MAX_OUT, p->n_tensors, n.out, &n.n_out) ||
         !take_reals(&c, FNN_MAX_ATTR, n.attr, &n.n_attr))
-        return fnn_fail(err, FNN_ERR_PROGRAM, "node %d (%s): bad inputs, outputs or attributes", index, info->name);
-    if ((info->inputs == VARIADIC ? n.n_in < 1 : n.n_in != info->inputs) || n.n_out != info->outputs || n.n_attr != attr_count(info->attrs))
-        return fnn_fail(err, FNN_ERR_PROGRAM, "node %d (%s): %d inputs, %d outputs, %d attributes do not fit the op", index, info->name,
-                        n.n_in, n.n_out, n.n_attr);
+        return fnn_fail(err, FNN_ERR_PROGRAM, "node %d (%s): bad inputs, outputs or attributes", index,
+                        info->name);
+    if ((info->inputs == VARIADIC ? n.n_in < 1 : n.n_in != info->inputs) || n.n_out != info->outputs ||
+        n.n_attr != attr_count(info->attrs))
+        return fnn_fail(err, FNN_ERR_PROGRAM,
+                        "node %d (%s): %d inputs, %d outputs, %d attributes do not fit the op", index,
+                        info->name, n.n_in, n.n_out, n.n_attr);
     for (int i = 0; i < n.n_in; i++) {
         const fnn_tensor *t = &p->tensors[n.in[i]];
         if (t->kind == KIND_TEMP && t->producer < 0)
-            return fnn_fail(err, FNN_ERR_PROGRAM, "node %d (%s): reads tensor %d before it is written", index, info->name, n.in[i]);
+            return fnn_fail(err, FNN_ERR_PROGRAM, "node %d (%s): reads tensor %d before it is written", index,
+                            info->name, n.in[i]);
+        if (t->updated)
+            return fnn_fail(err, FNN_ERR_PROGRAM, "node %d (%s): reads tensor %d after its update", index,
+                            info->name, n.in[i]);
     }
-    if (!rule_holds(p, &n)) return fnn_fail(err, FNN_ERR_PROGRAM, "node %d (%s): the shapes do not fit", index, info->name);
+    if (!rule_holds(p, &n))
+        return fnn_fail(err, FNN_ERR_PROGRAM, "node %d (%s): the shapes do not fit", index, info->name);
     for (int i = 0; i < n.n_out; i++) {
         fnn_tensor *t = &p->tensors[n.out[i]];
         if (t->kind != KIND_TEMP || t->producer >= 0)
-            return fnn_fail(err, FNN_ERR_PROGRAM, "node %d (%s): tensor %d is not its own to write", index, info->name, n.out[i]);
+            return fnn_fail(err, FNN_ERR_PROGRAM, "node %d (%s): tensor %d is not its own to write", index,
+                            info->name, n.out[i]);
         t->producer = index;
     }
     if (info->rule == RULE_UPDATE) {
         *updating = true;
         int slots = fnn_op_slots(n.op, n.attr);
         if (slots > p->slots) p->slots = slots;
-        if (p->tensors[n.in[0]].updated)
-            return fnn_fail(err, FNN_ERR_PROGRAM, "node %d (%s): updates tensor %d a second time", index, info->name, n.in[0]);
         p->tensors[n.in[0]].updated = true;
     } else if (*updating) {
         return fnn_fail(err, FNN_ERR_PROGRAM, "node %d (%s): stands after an update", index, info->name);
@@ -321,13 +345,17 @@ static int read_root(cursor c, int index, fnn_program *p, fnn_error *err) {
     }
     if (!good) return fnn_fail(err, FNN_ERR_PROGRAM, "root %d does not parse", index);
     const fnn_tensor *t = &p->tensors[r.tensor], *other = r.other >= 0 ? &p->tensors[r.other] : NULL;
-    if (t->kind == KIND_TEMP && t->producer < 0) return fnn_fail(err, FNN_ERR_PROGRAM, "root %d: tensor %d is never written", index, r.tensor);
+    if (t->kind == KIND_TEMP && t->producer < 0)
+        return fnn_fail(err, FNN_ERR_PROGRAM, "root %d: tensor %d is never written", index, r.tensor);
     switch (r.kind) {
-    case ROOT_OUTPUT: good = t->batched && t->type != TYPE_I32; break;
+    case ROOT_OUTPUT: good = t->batched && t->kind == KIND_TEMP; break;
     case ROOT_LOSS: case ROOT_METRIC:
         good = t->batched && t->type != TYPE_I32 && (!other || other->kind == KIND_WEIGHT); break;
     case ROOT_PENALTY: good = t->ndim == 0 && t->kind == KIND_TEMP; break;
-    case ROOT_GRAD: good = same_shape(t, other) && t->kind == KIND_TEMP && (other->kind == KIND_PARAM || other->kind == KIND_INPUT); break;
+    case ROOT_GRAD:
+        good = same_shape(t, other) && t->kind == KIND_TEMP &&
+               (other->kind == KIND_PARAM || other->kind == KIND_INPUT);
+        break;
     }
     if (!good) return fnn_fail(err, FNN_ERR_PROGRAM, "root %d: tensor %d cannot be one", index, r.tensor);
     p->roots[p->n_roots++] = r;
@@ -336,7 +364,8 @@ static int read_root(cursor c, int index, fnn_program *p, fnn_error *err) {
 
 int fnn_program_parse(const char *text, size_t length, fnn_program *p, fnn_error *err) {
     memset(p, 0, sizeof *p);
-    if (length > FNN_MAX_TEXT) return fnn_fail(err, FNN_ERR_LIMIT, "a program of %zu bytes, at most %zu", length, FNN_MAX_TEXT);
+    if (length > FNN_MAX_TEXT)
+        return fnn_fail(err, FNN_ERR_LIMIT, "a program of %zu bytes, at most %zu", length, FNN_MAX_TEXT);
     int64_t lines[3] = {0};
     cursor all = {text, text + length};
     for (const char *at = all.at; at < all.end;) {
@@ -349,8 +378,8 @@ int fnn_program_parse(const char *text, size_t length, fnn_program *p, fnn_error
         at = end + 1;
     }
     if (lines[0] > FNN_MAX_TENSORS || lines[1] > FNN_MAX_NODES || lines[2] > FNN_MAX_TENSORS)
-        return fnn_fail(err, FNN_ERR_LIMIT, "%lld tensors, %lld nodes and %lld roots: too many", (long long)lines[0], (long long)lines[1],
-                        (long long)lines[2]);
+        return fnn_fail(err, FNN_ERR_LIMIT, "%lld tensors, %lld nodes and %lld roots: too many",
+                        (long long)lines[0], (long long)lines[1], (long long)lines[2]);
     p->tensors = calloc((size_t)lines[0] + 1, sizeof *p->tensors);
     p->nodes = calloc((size_t)lines[1] + 1, sizeof *p->nodes);
     p->roots = calloc((size_t)lines[2] + 1, sizeof *p->roots);
@@ -365,7 +394,8 @@ int fnn_program_parse(const char *text, size_t length, fnn_program *p, fnn_error
             if (!take_word(&c, "fastnn-program") || !take_word(&c, "1") || c.at != c.end)
                 status = fnn_fail(err, FNN_ERR_PROGRAM, "not a program of format 1");
         } else if (line == 1) {
-            if (!take_word(&c, "dtype")) status = fnn_fail(err, FNN_ERR_PROGRAM, "line 2 must give the dtype");
+            if (!take_word(&c, "dtype"))
+                status = fnn_fail(err, FNN_ERR_PROGRAM, "line 2 must give the dtype");
             else if (take_word(&c, "float32") && c.at == c.end) p->real = TYPE_F32;
             else if (take_word(&c, "float64") && c.at == c.end) p->real = TYPE_F64;
             else status = fnn_fail(err, FNN_ERR_PROGRAM, "unknown dtype");

@@ -20,7 +20,8 @@ static void trim_utf8(char *text) {
     if (n - (start - 1) < need) text[start - 1] = 0;
 }
 
-static int fail(fnn_error *err, int status, int tensor, int64_t row, double value, const char *format, va_list args) {
+static int fail(fnn_error *err, int status, int tensor, int64_t row, double value, const char *format,
+                va_list args) {
     if (err) {
         err->status = status;
         err->tensor = tensor;

@@ -1,7 +1,8 @@
 /* The thread pool, the model's lock, the clock and the floating-point state.
  *
- * Workers are made at the first job that wants them. They wait for a job by spinning for up to SPIN_MS, then they sleep.
- * The operating system stands behind a few static functions: POSIX, Win32, or none at all under FNN_NO_THREADS.
+ * Workers are made at the first job that wants them. They wait for a job by spinning for up to SPIN_MS, then
+ * they sleep. The operating system stands behind a few static functions: POSIX, Win32, or none at all under
+ * FNN_NO_THREADS.
  */
 #define _GNU_SOURCE
 #include "internal.h"
@@ -47,7 +48,7 @@ double fnn_now_ms(void) {
 #if defined(__x86_64__) || defined(_M_X64)
 uint64_t fnn_fp_enter(void) {
     unsigned host = _mm_getcsr();
-    _mm_setcsr(0x9FC0); /* flush to zero, subnormals are zero, all exceptions masked, none raised, round to nearest */
+    _mm_setcsr(0x9FC0); /* subnormals flushed in and out, exceptions masked, none raised, to nearest */
     return host;
 }
 void fnn_fp_restore(uint64_t state) { _mm_setcsr((unsigned)state); }
@@ -55,11 +56,13 @@ void fnn_fp_restore(uint64_t state) { _mm_setcsr((unsigned)state); }
 uint64_t fnn_fp_enter(void) {
     uint64_t control, status;
     __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(control), "=r"(status));
-    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)1 << 24) : "memory"); /* FZ; no traps, round to nearest */
+    /* FZ; no traps, round to nearest */
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)1 << 24) : "memory");
     return status << 32 | (uint32_t)control;
 }
 void fnn_fp_restore(uint64_t state) {
-    __asm__ volatile("msr fpcr, %0\n\tmsr fpsr, %1" : : "r"((uint64_t)(uint32_t)state), "r"(state >> 32) : "memory");
+    uint64_t control = (uint32_t)state, status = state >> 32;
+    __asm__ volatile("msr fpcr, %0\n\tmsr fpsr, %1" : : "r"(control), "r"(status) : "memory");
 }
 #else
 uint64_t fnn_fp_enter(void) { return 0; }
@@ -71,7 +74,10 @@ void fnn_fp_restore(uint64_t state) { (void)state; }
 int fnn_set_threads(int n) { return n < 0 || n > FNN_MAX_THREADS ? FNN_ERR_ARGUMENT : FNN_OK; }
 int fnn_get_threads(void) { return 1; }
 int fnn_pool_acquire(int wanted) { (void)wanted; return 1; }
-void fnn_pool_run(int threads, void (*job)(void *arg, int thread, int threads), void *arg) { (void)threads; job(arg, 0, 1); }
+void fnn_pool_run(int threads, void (*job)(void *arg, int thread, int threads), void *arg) {
+    (void)threads;
+    job(arg, 0, 1);
+}
 void fnn_pool_barrier(int thread, int threads) { (void)thread; (void)threads; }
 void fnn_pool_release(int threads) { (void)threads; }
 
@@ -207,7 +213,8 @@ static void gate_destroy(gate *g) {
 
 static void gate_open(gate *g) {
     atomic_fetch_add(&g->value, 1);
-    /* Sequentially consistent with the sleeper's increment and its look at the value: one of the two sees the other. */
+    /* Sequentially consistent with the sleeper's increment and its look at the value: one of the two sees the
+     * other. */
     if (atomic_load(&g->sleepers) > 0) {
         mutex_lock(&g->mutex);
         mutex_unlock(&g->mutex); /* who looked before has begun to wait by now */
@@ -396,8 +403,8 @@ int fnn_set_threads(int n) {
 
 /* ---- reader-writer lock ---- */
 
-/* A reader waits while a writer works or waits; a writer that leaves lets in all readers that wait by then, before the next
- * writer. So neither side starves: both get at most one turn of the other ahead of them. */
+/* A reader waits while a writer works or waits; a writer that leaves lets in all readers that wait by then,
+ * before the next writer. So neither side starves: both get at most one turn of the other ahead of them. */
 struct fnn_rwlock {
     os_mutex mutex;
     os_cond readers_go, writers_go;
@@ -431,8 +438,8 @@ static os_mutex list_mutex = PTHREAD_MUTEX_INITIALIZER;
 static void before_fork(void) { mutex_lock(&list_mutex); }
 static void after_fork_parent(void) { mutex_unlock(&list_mutex); }
 
-/* The child has only the thread that forked: the pool is forgotten (its memory stays behind, since its mutexes may have been
- * held), and locks that other threads held are free again. */
+/* The child has only the thread that forked: the pool is forgotten (its memory stays behind, since its
+ * mutexes may have been held), and locks that other threads held are free again. */
 static void after_fork_child(void) {
     atomic_store(&the_pool, NULL);
     atomic_store(&held, 0);
@@ -480,7 +487,8 @@ void fnn_rwlock_read(fnn_rwlock *l) {
     if (l->writer || l->waiting_writers) {
         unsigned turn = l->turn;
         l->waiting_readers++;
-        while (l->turn == turn) cond_wait(&l->readers_go, &l->mutex); /* the writer counts us among the readers */
+        /* The writer that leaves counts us among the readers. */
+        while (l->turn == turn) cond_wait(&l->readers_go, &l->mutex);
     } else {
         l->readers++;
     }

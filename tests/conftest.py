@@ -4,6 +4,14 @@ import os
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+
+# FASTNN_EXAMPLES=10000 searches longer, and elsewhere in each run; the usual 200 examples are the same in every run.
+EXAMPLES = int(os.environ.get("FASTNN_EXAMPLES", 200))
+settings.register_profile(
+    "fastnn", max_examples=EXAMPLES, derandomize=EXAMPLES == 200, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("fastnn")
 
 # Interpreters that tests start import the installed package, not the sources of the folder they are started in.
 os.environ["PYTHONSAFEPATH"] = "1"

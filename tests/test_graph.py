@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fastnn import _core, layers
@@ -92,7 +92,6 @@ def test_broken_text_is_refused(change):
         Program.parse(change(text))
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_mutated_text_gives_an_error_or_a_sound_program(data):
     text = small_program().text()
@@ -390,7 +389,6 @@ def test_a_call_may_return_several_values():
     assert program.roots[0].tensor == program.nodes[1].outputs[0]
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.lists(
         st.sampled_from(["dense", "activation", "dropout", "concat", "add", "multiply", "reshape"]),

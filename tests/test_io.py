@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import fastnn as fnn
@@ -433,7 +433,6 @@ def test_duplicate_tensors():
     refused(sealed(header, content[8 + length :]))
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), min_size=1, max_size=3))
 def test_mutated_and_sealed_headers_never_crash(changes):
     content = io.to_bytes(tiny())
@@ -459,7 +458,6 @@ def places(value):
 JUNK = st.sampled_from([None, True, -1, 2**70, 1.5, "", "x", "\ud800", "\n", [], {}, [["a"]], {"a": 1}])
 
 
-@settings(max_examples=200, deadline=None)
 @pytest.mark.filterwarnings("ignore:The loss does not depend")
 @given(st.sampled_from(["config", "compile"]), st.floats(0, 1, exclude_max=True), JUNK)
 def test_descriptions_of_the_wrong_form_are_typed_errors(part, where, junk):

@@ -1,6 +1,10 @@
-"""Random Programs, far odder than those that fastnn.compile writes: whatever the planner fuses, places in the memory of dead
-tensors or spreads over threads, each mode gives what one op after the other gives in plain NumPy."""
+"""Random Programs, far odder than those that fastnn.compile writes.
 
+Whatever the planner fuses, places in the memory of dead tensors or spreads over threads, each mode gives what
+one op after the other gives in plain NumPy.
+"""
+
+import math
 import time
 import warnings
 
@@ -17,22 +21,30 @@ from fastnn.graph import Program
 # Widths: tails of vectors, and 128 doubles, which the planner sets apart by more than a row.
 WIDTHS = (1, 3, 17, 128)
 # One sample, a few, and so many that phases are long enough to be shared among threads.
-BATCHES = (1, 6, 1500)
+BATCHES = (1, 6, 4000)
 
-# Ops that are smooth, or whose kinks rounding does not reach, and that leave zeros in a kernel's padding as zeros.
+# Smooth ops, or with kinks that rounding does not reach, which leave the zeros in a kernel's padding alone.
 UNARY = {"tanh": {}, "softsign": {}, "relu": {}, "silu": {}, "leaky_relu": {"negative_slope": 0.2}}
-ROW_UNARY = {**UNARY, "sigmoid": {}, "softplus": {}, "softmax": {}, "log_softmax": {}, "dropout": {"rate": 0.4, "key": 3}}
+ROW_UNARY = {
+    **UNARY,
+    "sigmoid": {},
+    "softplus": {},
+    "softmax": {},
+    "log_softmax": {},
+    "dropout": {"rate": 0.4, "key": 3},
+}
 BINARY = {"add": {}, "multiply": {}, "tanh_grad": {}, "relu_grad": {}, "softsign_grad": {}}
 ROW_BINARY = {**BINARY, "sigmoid_grad": {}, "softmax_grad": {}, "log_softmax_grad": {}}
 LOSSES = {"squared_error": {}, "huber": {"delta": 0.7}, "bce_logits": {}, "cce_logits": {}}
 UPDATES = {
-    "sgd": dict(momentum=0.9, nesterov=1, weight_decay=0.01),
-    "rmsprop": dict(rho=0.9, momentum=0.5, epsilon=1e-3, centered=0, weight_decay=0),
-    "adam": dict(beta_1=0.9, beta_2=0.99, epsilon=1e-3, amsgrad=1, weight_decay=0.01),
+    "sgd": {"momentum": 0.9, "nesterov": 1, "weight_decay": 0.01},
+    "rmsprop": {"rho": 0.9, "momentum": 0.5, "epsilon": 1e-3, "centered": 0, "weight_decay": 0},
+    "adam": {"beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-3, "amsgrad": 1, "weight_decay": 0.01},
 }
-KINDS = ("unary", "binary", "flat unary", "flat binary", "matmul", "matmul_nt", "matmul_tn", "kernel", "dense", "bias", "sum_rows",
-         "concat", "slice", "reshape", "loss", "index loss", "loss_grad", "seed", "penalty", "penalty_grad", "sum_squares",
-         "clip_value", "clip_norm")  # fmt: skip
+KINDS = (
+    "unary binary flat_unary flat_binary matmul matmul_nt matmul_tn kernel dense bias sum_rows concat slice "
+    "reshape loss index_loss loss_grad seed penalty penalty_grad sum_squares clip_value clip_norm"
+).split()
 
 
 class Maker:
@@ -46,10 +58,14 @@ class Maker:
         add("input", (None, 2, 3))
         self.weight = add("weight", (None,))
         self.classes, self.gradients = {}, {}
-        for shape in draw(st.lists(st.sampled_from([(3, 17), (17, 3), (128, 3), (3, 128), (3, 3), (17,), (3,), ()]), max_size=4)):
+        for shape in draw(
+            st.lists(
+                st.sampled_from([(3, 17), (17, 3), (128, 3), (3, 128), (3, 3), (17,), (3,), ()]), max_size=4
+            )
+        ):
             add("param", shape)
         for _ in range(draw(st.integers(4, 24))):
-            getattr(self, draw(st.sampled_from(KINDS)).replace(" ", "_"))()
+            getattr(self, draw(st.sampled_from(KINDS)))()
         self.add_roots()
         self.add_updates()
         self.program.verify()
@@ -67,7 +83,11 @@ class Maker:
     def flat(self):
         """A parameter, or something of a parameter's shape."""
         known = self.pick(lambda t: not t.batched)
-        return known if known is not None and self.draw(st.booleans()) else self.param(self.draw(st.sampled_from([(3, 17), (17,)])))
+        return (
+            known
+            if known is not None and self.draw(st.booleans())
+            else self.param(self.draw(st.sampled_from([(3, 17), (17,)])))
+        )
 
     def like(self, i):
         shape = self.shape(i)
@@ -76,7 +96,11 @@ class Maker:
     def param(self, shape):
         """A parameter or a gradient of this shape, or a new parameter."""
         known = self.pick(lambda t: t.shape == shape)
-        return known if known is not None and self.draw(st.booleans()) else self.program.add_tensor("param", shape)
+        return (
+            known
+            if known is not None and self.draw(st.booleans())
+            else self.program.add_tensor("param", shape)
+        )
 
     def shape(self, i):
         return self.program.tensors[i].shape
@@ -158,7 +182,9 @@ class Maker:
     def reshape(self):
         x = self.rows()
         size = int(np.prod(self.shape(x)[1:]))
-        self.node("reshape", x, shape=self.draw(st.sampled_from([(None, size), (None, 1, size), (None, size, 1)])))
+        self.node(
+            "reshape", x, shape=self.draw(st.sampled_from([(None, size), (None, 1, size), (None, size, 1)]))
+        )
 
     def loss(self):
         x = self.rows()
@@ -179,11 +205,18 @@ class Maker:
         seed = self.pick(lambda t: t.shape == self.shape(x)[:-1])
         if seed is None:
             seed = self.node("loss_seed", self.weight, shape=self.shape(x)[:-1], loss_weight=0.7)
-        op = self.draw(st.sampled_from(["squared_error_grad", "huber_grad", "bce_logits_grad", "cce_logits_grad"]))
+        op = self.draw(
+            st.sampled_from(["squared_error_grad", "huber_grad", "bce_logits_grad", "cce_logits_grad"])
+        )
         self.node(op, seed, x, self.like(x), **({"delta": 0.7} if op == "huber_grad" else {}))
 
     def seed(self):
-        self.node("loss_seed", self.weight, shape=self.draw(st.sampled_from([(None,), (None, 3), (None, 2, 3)])), loss_weight=1.3)
+        self.node(
+            "loss_seed",
+            self.weight,
+            shape=self.draw(st.sampled_from([(None,), (None, 3), (None, 2, 3)])),
+            loss_weight=1.3,
+        )
 
     def penalty(self):
         self.node("penalty", self.flat(), l1=0.1, l2=0.2)
@@ -213,7 +246,12 @@ class Maker:
             if t.batched and len(t.shape) > 1:
                 program.add_root("output", t.id)
             elif t.batched:
-                program.add_root(draw(st.sampled_from(["loss", "metric"])), t.id, draw(st.sampled_from([-1, self.weight])), 0.8)
+                program.add_root(
+                    draw(st.sampled_from(["loss", "metric"])),
+                    t.id,
+                    draw(st.sampled_from([-1, self.weight])),
+                    0.8,
+                )
             elif t.shape == ():
                 program.add_root("penalty", t.id)
             else:
@@ -225,7 +263,9 @@ class Maker:
         program, draw = self.program, self.draw
         updated = set()
         for p in draw(st.permutations(program.of_kind("param"))):
-            same = [t.id for t in program.tensors if t.shape == p.shape and t.id != p.id and t.id not in updated]
+            same = [
+                t.id for t in program.tensors if t.shape == p.shape and t.id != p.id and t.id not in updated
+            ]
             if not same or not draw(st.booleans()):
                 continue
             op = draw(st.sampled_from(sorted(UPDATES)))
@@ -319,6 +359,7 @@ def threads_as_before():
 @given(programs(), st.sampled_from(BATCHES), st.integers(0, 99))
 def test_random_programs(mode, made, rows, seed):
     program, classes = made
+    assume(rows * sum(math.prod(t.shape[1:]) for t in program.tensors if t.batched) < 2_000_000)  # joins can double again and again
     values = values_for(program, classes, rows, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -344,7 +385,10 @@ def test_dropout_between_rows_set_apart_is_the_identity_outside_training():
     y = program.add_node("dropout", (program.add_node("tanh", (x,)),), {"rate": 0.5, "key": 0})
     program.add_root("output", program.add_node("relu", (y,)))
     session = _core.Engine(program.text()).session("predict", 3)
-    given, made = np.random.default_rng(0).normal(size=(3, 256)).astype("float32"), np.empty((3, 256), "float32")
+    given, made = (
+        np.random.default_rng(0).normal(size=(3, 256)).astype("float32"),
+        np.empty((3, 256), "float32"),
+    )
     session.bind(x, given)
     session.bind(y + 1, made)
     session.begin(3, 3)
@@ -352,7 +396,7 @@ def test_dropout_between_rows_set_apart_is_the_identity_outside_training():
     np.testing.assert_allclose(made, np.maximum(np.tanh(given), 0), rtol=1e-5)
 
 
-def updated(build, rows=1500):
+def updated(build, rows=20000):
     """One training step of a Program against plain NumPy, on 1 to 3 threads."""
     program = Program("float64")
     build(program)
@@ -365,7 +409,11 @@ def updated(build, rows=1500):
 
 def test_the_penalty_of_another_parameter_is_not_taken_for_the_own():
     def build(p):
-        x, v, w = p.add_tensor("input", (None, 17)), p.add_tensor("param", (17, 17)), p.add_tensor("param", (17, 17))
+        x, v, w = (
+            p.add_tensor("input", (None, 17)),
+            p.add_tensor("param", (17, 17)),
+            p.add_tensor("param", (17, 17)),
+        )
         g = p.add_node("penalty_grad", (p.add_node("matmul_tn", (x, x)), v), {"l1": 0.1, "l2": 0.2})
         p.add_node("sgd", (w, g), UPDATES["sgd"])
 
@@ -395,10 +443,14 @@ def test_work_on_a_parameter_comes_before_its_update():
 
 
 def test_memory_that_all_threads_still_read_is_not_taken_over():
-    """`v` could stand in the memory of `u`, but for the thread that sums all rows of `u` in the same phase."""
+    """`v` could stand in the place of `u`, but for the thread that sums all rows of `u` in the same phase."""
 
     def build(p):
-        x, b, w = p.add_tensor("input", (None, 17)), p.add_tensor("param", (17,)), p.add_tensor("param", (17,))
+        x, b, w = (
+            p.add_tensor("input", (None, 17)),
+            p.add_tensor("param", (17,)),
+            p.add_tensor("param", (17,)),
+        )
         u = p.add_node("bias_add", (x, p.add_node("tanh", (b,))))
         first = p.add_node("sum_rows", (x,))
         total = p.add_node("sum_rows", (u,))
@@ -406,7 +458,7 @@ def test_memory_that_all_threads_still_read_is_not_taken_over():
         p.add_root("loss", p.add_node("squared_error", (v, x)))
         p.add_node("sgd", (w, total), UPDATES["sgd"])
 
-    updated(build, 20000)
+    updated(build)
 
 
 def test_no_update_reads_what_another_has_changed():
@@ -419,10 +471,13 @@ def test_no_update_reads_what_another_has_changed():
 
 
 def test_planning_takes_linear_time():
-    """64,000 nodes in 16,000 phases, with as many buffers that live to the end, plan in less than a second."""
+    """64,000 nodes in 16,000 phases, half of their buffers alive to the end, plan in less than a second."""
     tensors, nodes, roots = ["fastnn-program 1", "dtype float32", "tensor 0 input float32 B,3"], [], []
     for x in range(0, 64000, 4):
-        tensors += [f"tensor {x + i} temp float32 {shape}" for i, shape in enumerate(["3", "B,3", "B,3", "B,3"], start=1)]
+        tensors += [
+            f"tensor {x + i} temp float32 {shape}"
+            for i, shape in enumerate(["3", "B,3", "B,3", "B,3"], start=1)
+        ]
         nodes += [f"node sum_rows {x} {x + 1} -", f"node bias_add {x},{x + 1} {x + 2} -"]
         nodes += [f"node tanh {i} {i + 1} -" for i in (x + 2, x + 3)]
         roots += [f"root output {x + 2}", f"root output {x + 3}"]

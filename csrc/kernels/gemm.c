@@ -22,8 +22,8 @@ enum { NR = 2 * VL };
 #endif
 
 enum {
-    KC = 1536 / (int)sizeof(REAL), /* summed indices a block: a panel's share lives in the first-level cache */
-    MC = 96,                       /* rows a block: MC x KC operands (144 KiB) live in the second-level cache */
+    KC = 1536 / (int)sizeof(REAL), /* summed indices a block: a panel's share stays in the L1 cache */
+    MC = 96,                       /* rows a block: MC x KC operands (144 KiB) stay in the L2 cache */
     TRANSPOSED = (int)(FNN_SCRATCH / 4 * 3 / (sizeof(REAL) * KC * NR)), /* panels of a transposed slab */
     ROWS_TN = 1024 / (int)sizeof(REAL),          /* rows of the batch a block in matmul_tn */
     TILES_TN = 96 / MR,                          /* tiles of a strip there */

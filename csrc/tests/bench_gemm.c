@@ -101,7 +101,6 @@ int main(int argc, char **argv) {
                                         {32, 64, 64},    {32, 64, 10},   {128, 784, 128},   {128, 784, 512},
                                         {128, 512, 512}, {128, 512, 10}, {256, 1024, 1024}, {256, 784, 1024},
                                         {1024, 512, 512}};
-    if (!cpu_runs()) { printf("this CPU does not run %s\n", table->isa); return 0; }
     const double limit = fma_limit();
     printf("%s float%d: %.1f GFLOP/s in registers\n rows x    K x    N  %24s %26s %26s %26s\n", table->isa,
            REAL_BITS, limit, "x w + b, relu", "dy w'", "x' dy", "x' dy, Adam");

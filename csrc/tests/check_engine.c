@@ -1,7 +1,11 @@
-/* Programs, plans and passes through the public header alone: a net that learns XOR, its bits, its gradients, hostile texts. */
+/* Programs, plans and passes through the public header alone: a net that learns XOR, its bits, its gradients,
+ * hostile texts, threads inside a step and beside it, and the caller's floating-point state. */
 #include "../fastnn.h"
 
+#include <fenv.h>
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +17,8 @@ static int passed, failed;
         else { failed++; printf("%s:%d: ", __FILE__, __LINE__); printf(__VA_ARGS__); printf("\n"); } \
     } while (0)
 
-/* 2-16-1 with tanh and sigmoid, binary crossentropy, Adam: what fastnn.compile writes for such a model, shortened. */
+/* 2-16-1 with tanh and sigmoid, binary crossentropy, Adam: what fastnn.compile writes for such a model,
+ * shortened. */
 static const char xor_text[] =
     "fastnn-program 1\n"
     "dtype float64\n"
@@ -87,7 +92,9 @@ static void make_data(void) {
     }
 }
 
-static fnn_array array_x(void) { return (fnn_array){x, FNN_F64, 0, 2, {N, 2}, {sizeof x[0], sizeof x[0][0]}}; }
+static fnn_array array_x(void) {
+    return (fnn_array){x, FNN_F64, 0, 2, {N, 2}, {sizeof x[0], sizeof x[0][0]}};
+}
 static fnn_array array_y(void) { return (fnn_array){y, FNN_U8, 0, 2, {N, 1}, {sizeof y[0], 1}}; }
 
 static fnn_model *make_model(const char *isa) {
@@ -111,7 +118,8 @@ static fnn_model *make_model(const char *isa) {
 static int run_pass(fnn_session *s, int64_t batch, int64_t epoch, double lr, double *results) {
     fnn_error err;
     fnn_array ax = array_x(), ay = array_y();
-    fnn_pass pass = {.n = N, .batch_size = batch, .shuffle = 1, .check_finite = 1, .seed = 5, .epoch = (uint64_t)epoch};
+    fnn_pass pass = {
+        .n = N, .batch_size = batch, .shuffle = 1, .check_finite = 1, .seed = 5, .epoch = (uint64_t)epoch};
     int64_t done;
     int finished = 0, status = fnn_bind(s, 0, &ax, &err);
     if (!status) status = fnn_bind(s, 11, &ay, &err);
@@ -166,7 +174,8 @@ static void check_gradients(void) {
         CHECK(0, "sessions");
         return;
     }
-    CHECK(run_pass(gradients, N, 0, 0, NULL) == FNN_OK && fnn_session_check(gradients, NULL) == FNN_OK, "gradients run");
+    CHECK(run_pass(gradients, N, 0, 0, NULL) == FNN_OK && fnn_session_check(gradients, NULL) == FNN_OK,
+          "gradients run");
     static const int tensors[] = {1, 2, 3, 4}, sizes[] = {2 * WIDTH, WIDTH, WIDTH, 1};
     for (int i = 0; i < 4; i++) {
         double g[2 * WIDTH], w[2 * WIDTH];
@@ -183,7 +192,8 @@ static void check_gradients(void) {
             down = loss_at(m, evaluate);
             w[k] = at;
             fnn_param_write(p, w, sizes[i], NULL);
-            CHECK(fabs((up - down) / (2 * h) - g[k]) < 1e-8, "gradient %d, element %d: %g, by differences %g", i, k, g[k], (up - down) / (2 * h));
+            CHECK(fabs((up - down) / (2 * h) - g[k]) < 1e-8, "gradient %d, element %d: %g, by differences %g",
+                  i, k, g[k], (up - down) / (2 * h));
         }
         fnn_param_free(p);
     }
@@ -211,7 +221,8 @@ static void check_faults(void) {
     fnn_bind(s, 11, &ay, &err);
     fnn_begin(s, &pass, &err);
     int status = fnn_run(s, -1, -1, &lr, 1, &done, &finished, &err);
-    CHECK(status == FNN_ERR_DATA && err.tensor == 0 && err.row == 17 && isnan(err.value), "NaN in row 17: %d, row %lld", status, (long long)err.row);
+    CHECK(status == FNN_ERR_DATA && err.tensor == 0 && err.row == 17 && isnan(err.value),
+          "NaN in row 17: %d, row %lld", status, (long long)err.row);
     fnn_param_read(p, after, 2 * WIDTH, NULL);
     CHECK(memcmp(before, after, sizeof before) == 0, "a step that fails changes nothing");
     x[17][1] = kept;
@@ -223,9 +234,11 @@ static void check_faults(void) {
     fnn_array wide = ax;
     wide.shape[1] = 3;
     CHECK(fnn_bind(s, 0, &wide, &err) == FNN_ERR_ARGUMENT, "three features for two");
+    fnn_session_free(s);
     CHECK(fnn_session_create(m, 9, 1, 0, &s, &err) == FNN_ERR_ARGUMENT && !s, "mode 9");
     CHECK(fnn_session_create(m, FNN_TRAIN, 0, 0, &s, &err) == FNN_ERR_ARGUMENT && !s, "no rows");
-    CHECK(fnn_session_create(m, FNN_TRAIN, (int64_t)1 << 40, 0, &s, &err) != FNN_OK && !s, "more rows than memory");
+    CHECK(fnn_session_create(m, FNN_TRAIN, (int64_t)1 << 40, 0, &s, &err) != FNN_OK && !s,
+          "more rows than memory");
     fnn_param_free(p);
     fnn_model_free(m);
 }
@@ -272,7 +285,8 @@ static void check_hostile_texts(void) {
         double u[2];
         memcpy(text, xor_text, length + 1);
         fnn_random(99, (uint32_t)round, FNN_UNIFORM, 0, 1, u, 2);
-        size_t a = (size_t)(u[0] * (double)(length - 40)), b = (size_t)(u[1] * (double)(length - 40)), n = 1 + (size_t)round % 40;
+        size_t a = (size_t)(u[0] * (double)(length - 40)), b = (size_t)(u[1] * (double)(length - 40)),
+               n = 1 + (size_t)round % 40;
         memmove(text + a, xor_text + b, n);
         try_text(text, length, &accepted);
     }
@@ -280,12 +294,314 @@ static void check_hostile_texts(void) {
     free(text);
 }
 
+/* ---- a net wide enough that all its phases are shared among threads: 96-160-64-8, relu, squared error,
+ * Adam, float32 ---- */
+
+enum {
+    WIDE_N = 1200,
+    WIDE_IN = 96,
+    WIDE_OUT = 8,
+    LAYERS = 3,
+    WIDE_TARGET = 1,
+    WIDE_OUTPUT = 16,
+    WIDE_BATCH = 400
+};
+static const int widths[LAYERS + 1] = {WIDE_IN, 160, 64, WIDE_OUT};
+static float wide_x[WIDE_N][WIDE_IN], wide_y[WIDE_N][WIDE_OUT];
+
+typedef struct { char tensors[4096], nodes[4096], roots[256]; int n; } writer;
+
+static int tensor(writer *w, const char *kind, const char *shape) {
+    size_t at = strlen(w->tensors);
+    snprintf(w->tensors + at, sizeof w->tensors - at, "tensor %d %s float32 %s\n", w->n, kind, shape);
+    return w->n++;
+}
+
+/* A node of up to three inputs (-1: none) with one output of a shape, or none (shape NULL). */
+static int node(writer *w, const char *op, int a, int b, int c, const char *shape, const char *attrs) {
+    size_t at = strlen(w->nodes);
+    int out = shape ? tensor(w, "temp", shape) : -1;
+    at += (size_t)snprintf(w->nodes + at, sizeof w->nodes - at, "node %s %d", op, a);
+    if (b >= 0) at += (size_t)snprintf(w->nodes + at, sizeof w->nodes - at, ",%d", b);
+    if (c >= 0) at += (size_t)snprintf(w->nodes + at, sizeof w->nodes - at, ",%d", c);
+    if (out >= 0) snprintf(w->nodes + at, sizeof w->nodes - at, " %d %s\n", out, attrs);
+    else snprintf(w->nodes + at, sizeof w->nodes - at, " - %s\n", attrs);
+    return out;
+}
+
+/* The kernels are tensors 3, 5 and 7. */
+static void write_wide(char *text, size_t size) {
+    writer w = {.n = 0};
+    int kernel[LAYERS], bias[LAYERS], in[LAYERS], gradient[2 * LAYERS], out[LAYERS];
+    char rows[LAYERS + 1][16], square[LAYERS][24], flat[LAYERS][16];
+    for (int i = 0; i <= LAYERS; i++) snprintf(rows[i], sizeof rows[i], "B,%d", widths[i]);
+    in[0] = tensor(&w, "input", rows[0]);
+    int target = tensor(&w, "target", rows[LAYERS]), weight = tensor(&w, "weight", "B");
+    for (int i = 0; i < LAYERS; i++) {
+        snprintf(square[i], sizeof square[i], "%d,%d", widths[i], widths[i + 1]);
+        snprintf(flat[i], sizeof flat[i], "%d", widths[i + 1]);
+        kernel[i] = tensor(&w, "param", square[i]);
+        bias[i] = tensor(&w, "param", flat[i]);
+    }
+    for (int i = 0; i < LAYERS; i++) {
+        out[i] = node(&w, "bias_add", node(&w, "matmul", in[i], kernel[i], -1, rows[i + 1], "-"), bias[i], -1,
+                      rows[i + 1], "-");
+        if (i + 1 < LAYERS) in[i + 1] = out[i] = node(&w, "relu", out[i], -1, -1, rows[i + 1], "-");
+    }
+    int loss = node(&w, "squared_error", out[LAYERS - 1], target, -1, "B", "-");
+    int seed = node(&w, "loss_seed", weight, -1, -1, "B", "0x1p+0");
+    int d = node(&w, "squared_error_grad", seed, out[LAYERS - 1], target, rows[LAYERS], "-");
+    for (int i = LAYERS - 1; i >= 0; i--) {
+        if (i + 1 < LAYERS) d = node(&w, "relu_grad", d, out[i], -1, rows[i + 1], "-");
+        gradient[2 * i] = node(&w, "matmul_tn", in[i], d, -1, square[i], "-");
+        gradient[2 * i + 1] = node(&w, "sum_rows", d, -1, -1, flat[i], "-");
+        if (i > 0) d = node(&w, "matmul_nt", d, kernel[i], -1, rows[i], "-");
+    }
+    static const char
+        adam[] = "0x1.ccccccccccccdp-1,0x1.ff7ced916872bp-1,0x1.ad7f29abcaf48p-24,0x0p+0,0x0p+0";
+    for (int i = 0; i < LAYERS; i++) {
+        node(&w, "adam", kernel[i], gradient[2 * i], -1, NULL, adam);
+        node(&w, "adam", bias[i], gradient[2 * i + 1], -1, NULL, adam);
+    }
+    snprintf(w.roots, sizeof w.roots, "root output %d y\nroot loss %d %d 0x1p+0 loss\n", out[LAYERS - 1],
+             loss, weight);
+    snprintf(text, size, "fastnn-program 1\ndtype float32\n%s%s%s", w.tensors, w.nodes, w.roots);
+}
+
+static fnn_model *make_wide(void) {
+    static char text[16384];
+    static double draws[160 * 96];
+    static float w[160 * 96];
+    fnn_model *m;
+    fnn_error err;
+    write_wide(text, sizeof text);
+    if (fnn_model_create(text, strlen(text), NULL, NULL, 0, &m, &err) != FNN_OK) {
+        CHECK(0, "the wide net: %s", err.text);
+        return NULL;
+    }
+    for (int i = 0; i < LAYERS; i++) {
+        int size = widths[i] * widths[i + 1];
+        fnn_random(3, (uint32_t)i, FNN_NORMAL, 0, sqrt(2.0 / widths[i]), draws, size);
+        for (int k = 0; k < size; k++) w[k] = (float)draws[k];
+        fnn_param *p = fnn_model_param(m, 3 + 2 * i);
+        fnn_param_write(p, w, size, NULL);
+        fnn_param_free(p);
+    }
+    return m;
+}
+
+static void make_wide_data(void) {
+    static double draws[WIDE_N * WIDE_IN];
+    fnn_random(8, 0, FNN_NORMAL, 0, 1, draws, WIDE_N * WIDE_IN);
+    for (int i = 0; i < WIDE_N; i++) {
+        for (int k = 0; k < WIDE_IN; k++) wide_x[i][k] = (float)draws[i * WIDE_IN + k];
+        for (int k = 0; k < WIDE_OUT; k++) wide_y[i][k] = wide_x[i][k] * wide_x[i][k + 1];
+    }
+}
+
+static int begin_wide(fnn_session *s, uint64_t epoch) {
+    fnn_array ax = {wide_x, FNN_F32, 0, 2, {WIDE_N, WIDE_IN}, {sizeof wide_x[0], sizeof wide_x[0][0]}};
+    fnn_array ay = {wide_y, FNN_F32, 0, 2, {WIDE_N, WIDE_OUT}, {sizeof wide_y[0], sizeof wide_y[0][0]}};
+    fnn_pass pass = {
+        .n = WIDE_N, .batch_size = WIDE_BATCH, .shuffle = 1, .check_finite = 1, .seed = 5, .epoch = epoch};
+    int status = fnn_bind(s, 0, &ax, NULL);
+    if (!status) status = fnn_bind(s, WIDE_TARGET, &ay, NULL);
+    return status ? status : fnn_begin(s, &pass, NULL);
+}
+
+static int train_wide(fnn_session *s, int epochs) {
+    double lr = 1e-3;
+    for (int epoch = 0; epoch < epochs; epoch++) {
+        int64_t done;
+        int finished, status = begin_wide(s, (uint64_t)epoch);
+        if (!status) status = fnn_run(s, -1, -1, &lr, 1, &done, &finished, NULL);
+        if (status) return status;
+    }
+    return FNN_OK;
+}
+
+static void check_threads_inside_a_step(void) {
+    static float kernel[4][96 * 160];
+    int before = fnn_get_threads();
+    for (int threads = 1; threads <= 4; threads++) {
+        fnn_set_threads(threads);
+        fnn_model *m = make_wide();
+        fnn_session *s = NULL;
+        if (!m || fnn_session_create(m, FNN_TRAIN, WIDE_BATCH, FNN_GUARD, &s, NULL)) return;
+        CHECK(train_wide(s, 4) == FNN_OK && fnn_session_check(s, NULL) == FNN_OK, "a wide net on %d threads",
+              threads);
+        fnn_param *p = fnn_model_param(m, 3);
+        fnn_param_read(p, kernel[threads - 1], 96 * 160, NULL);
+        CHECK(memcmp(kernel[0], kernel[threads - 1], sizeof kernel[0]) == 0,
+              "%d threads give the bits of one", threads);
+        /* More threads than the session was made for. */
+        fnn_set_threads(threads + 2);
+        CHECK(train_wide(s, 1) == FNN_OK && fnn_session_check(s, NULL) == FNN_OK, "two more than %d threads",
+              threads);
+        fnn_param_free(p);
+        fnn_session_free(s);
+        fnn_model_free(m);
+    }
+    fnn_set_threads(before);
+}
+
+/* ---- training, prediction, evaluation, reading and writing of one model at a time ---- */
+
+static atomic_int training_ends;
+typedef struct { fnn_model *model; long rounds; int failures; } caller;
+
+static void *predict_meanwhile(void *arg) {
+    caller *c = arg;
+    fnn_session *s;
+    static _Thread_local float out[WIDE_N][WIDE_OUT];
+    for (; !atomic_load(&training_ends); c->rounds++) {
+        if (fnn_session_create(c->model, FNN_PREDICT, WIDE_BATCH, 0, &s, NULL)) { c->failures++; continue; }
+        fnn_array ax = {wide_x, FNN_F32, 0, 2, {WIDE_N, WIDE_IN}, {sizeof wide_x[0], sizeof wide_x[0][0]}};
+        fnn_array ay = {out, FNN_F32, 0, 2, {WIDE_N, WIDE_OUT}, {sizeof out[0], sizeof out[0][0]}};
+        fnn_pass pass = {.n = WIDE_N, .batch_size = WIDE_BATCH};
+        double lr = 0;
+        int64_t done;
+        int finished;
+        fnn_bind(s, 0, &ax, NULL);
+        fnn_bind(s, WIDE_OUTPUT, &ay, NULL);
+        c->failures += fnn_begin(s, &pass, NULL) || fnn_run(s, -1, -1, &lr, 1, &done, &finished, NULL);
+        fnn_session_free(s);
+    }
+    return NULL;
+}
+
+static void *read_and_write_meanwhile(void *arg) {
+    caller *c = arg;
+    static float w[96 * 160];
+    fnn_param *p = fnn_model_param(c->model, 3);
+    for (; !atomic_load(&training_ends); c->rounds++) {
+        c->failures += fnn_param_read(p, w, 96 * 160, NULL) != FNN_OK;
+        c->failures += fnn_param_write(p, w, 96 * 160, NULL) != FNN_OK;
+        c->failures += fnn_slot_read(c->model, 3, 1, w, 96 * 160, NULL) != FNN_OK;
+        c->failures += fnn_model_iterations(c->model) < 0;
+        fnn_param_read(p, w, 96 * 160, NULL);
+        c->failures += fnn_model_snapshot(c->model, NULL) != FNN_OK;
+    }
+    fnn_param_free(p);
+    return NULL;
+}
+
+static void check_callers_beside_a_training(void) {
+    fnn_model *m = make_wide();
+    fnn_session *s = NULL;
+    if (!m || fnn_session_create(m, FNN_TRAIN, WIDE_BATCH, 0, &s, NULL)) return;
+    enum { CALLERS = 3 };
+    pthread_t threads[CALLERS];
+    caller callers[CALLERS] = {{m, 0, 0}, {m, 0, 0}, {m, 0, 0}};
+    atomic_store(&training_ends, 0);
+    for (int i = 0; i < CALLERS; i++)
+        pthread_create(&threads[i], NULL, i < 2 ? predict_meanwhile : read_and_write_meanwhile, &callers[i]);
+    CHECK(train_wide(s, 30) == FNN_OK, "a training beside other callers");
+    atomic_store(&training_ends, 1);
+    for (int i = 0; i < CALLERS; i++) {
+        pthread_join(threads[i], NULL);
+        CHECK(callers[i].failures == 0 && callers[i].rounds > 0,
+              "caller %d beside a training: %ld rounds, %d failures", i, callers[i].rounds,
+              callers[i].failures);
+    }
+    fnn_session_free(s);
+    fnn_model_free(m);
+}
+
+static void *use_a_busy_session(void *arg) {
+    fnn_session *s = arg;
+    long *refused = calloc(1, sizeof *refused);
+    for (; !atomic_load(&training_ends); ) *refused += begin_wide(s, 0) == FNN_ERR_STATE;
+    return refused;
+}
+
+static void check_a_session_in_two_threads(void) {
+    fnn_model *m = make_wide();
+    fnn_session *s = NULL;
+    pthread_t other;
+    void *refused = NULL;
+    if (!m || fnn_session_create(m, FNN_TRAIN, WIDE_BATCH, 0, &s, NULL)) return;
+    atomic_store(&training_ends, 0);
+    pthread_create(&other, NULL, use_a_busy_session, s);
+    for (int i = 0; i < 20; i++) train_wide(s, 1);
+    atomic_store(&training_ends, 1);
+    pthread_join(other, &refused);
+    CHECK(refused != NULL, "a session in two threads");
+    free(refused);
+    fnn_session_free(s);
+    fnn_model_free(m);
+}
+
+/* ---- the caller's floating-point state ---- */
+
+static fenv_t strange;
+
+/* Rounding, flags and masks as the caller set them; then back to the usual. */
+static int state_is_kept(void) {
+    int kept = fegetround() == FE_UPWARD && fetestexcept(FE_ALL_EXCEPT) == FE_DIVBYZERO;
+    fesetenv(&strange);
+    return kept;
+}
+
+static void check_floating_point_state(void) {
+    fenv_t host;
+    fnn_error err;
+    double lr = 0.1, results[6];
+    int64_t done;
+    int finished;
+    fegetenv(&host);
+    fesetround(FE_UPWARD);
+    feclearexcept(FE_ALL_EXCEPT);
+    feraiseexcept(FE_DIVBYZERO);
+    fegetenv(&strange);
+
+    static char text[16384];
+    write_wide(text, sizeof text);
+    fnn_model *m = NULL;
+    fesetenv(&strange);
+    int status = fnn_model_create(text, strlen(text), NULL, NULL, 0, &m, &err);
+    CHECK(status == FNN_OK && state_is_kept(), "creating a model");
+    fnn_session *s = NULL, *predict = NULL;
+    status = fnn_session_create(m, FNN_TRAIN, WIDE_BATCH, 0, &s, &err);
+    CHECK(status == FNN_OK && state_is_kept(), "creating a session");
+    CHECK(begin_wide(s, 0) == FNN_OK && state_is_kept(), "beginning a pass");
+    CHECK(fnn_run(s, 2, -1, &lr, 1, &done, &finished, &err) == FNN_OK && state_is_kept(), "running");
+    CHECK(fnn_results(s, results, 6) == 2 && state_is_kept(), "results");
+    begin_wide(s, 0);
+    wide_x[3][3] = INFINITY;
+    CHECK(fnn_run(s, -1, -1, &lr, 1, &done, &finished, &err) == FNN_ERR_DATA && state_is_kept(),
+          "running into bad data");
+    wide_x[3][3] = 0;
+    CHECK(fnn_run(s, -1, -1, &lr, 1, &done, &finished, &err) == FNN_ERR_STATE && state_is_kept(),
+          "running without a pass");
+    begin_wide(s, 0);
+    lr = 1e30;
+    CHECK(fnn_run(s, -1, -1, &lr, 1, &done, &finished, &err) == FNN_ERR_NONFINITE && state_is_kept(),
+          "running into infinity");
+    if (fnn_session_create(m, FNN_PREDICT, WIDE_BATCH, 0, &predict, &err) == FNN_OK) {
+        static float out[WIDE_N][WIDE_OUT];
+        fesetenv(&strange);
+        CHECK(fnn_predict(predict, wide_x, out, WIDE_N) == FNN_OK && state_is_kept(), "predicting");
+        CHECK(fnn_predict(s, wide_x, out, WIDE_N) == FNN_ERR_STATE && state_is_kept(),
+              "predicting with a session for training");
+    }
+    fnn_session_free(predict);
+    fnn_session_free(s);
+    fnn_model_free(m);
+    fesetenv(&host);
+}
+
 int main(void) {
     make_data();
+    make_wide_data();
     check_learning();
     check_gradients();
     check_faults();
     check_hostile_texts();
+    check_threads_inside_a_step();
+    check_callers_beside_a_training();
+    check_a_session_in_two_threads();
+    check_floating_point_state();
     printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;
 }

@@ -60,7 +60,8 @@ static void check_distributions(void) {
     for (int i = 0; i < N; i++) outside += !(x[i] >= -1 && x[i] < 3);
     moments(x, &mean, &dev);
     CHECK(!outside, "%d uniform draws outside [-1, 3)", outside);
-    CHECK(fabs(mean - 1) < 4 * tol && fabs(dev - 4 / sqrt(12)) < 4 * tol, "uniform mean %g deviation %g", mean, dev);
+    CHECK(fabs(mean - 1) < 4 * tol && fabs(dev - 4 / sqrt(12)) < 4 * tol, "uniform mean %g deviation %g",
+          mean, dev);
     CHECK(hash(x, N) == 0x363d8a536e1ffc8full, "uniform bits %016llx", (unsigned long long)hash(x, N));
 
     CHECK(fnn_random(1, 2, FNN_NORMAL, 0, 1, x, N) == FNN_OK, "normal");
@@ -76,7 +77,8 @@ static void check_distributions(void) {
         long double p = ((long double)(u >> 12) + 0.5L) * 0x1p-52L, z = x[i];
         if (p > 0.5L) p = 1 - p, z = -z;
         /* d log Phi / dz = phi / Phi, so this is the error of z in units of |z| */
-        long double cdf = erfcl(-z / sqrtl(2)) / 2, pdf = expl(-z * z / 2) / sqrtl(2 * 3.14159265358979323846L);
+        long double cdf = erfcl(-z / sqrtl(2)) / 2,
+                    pdf = expl(-z * z / 2) / sqrtl(2 * 3.14159265358979323846L);
         double error = (double)(fabsl(cdf - p) / pdf / fmaxl(fabsl(z), 0x1p-10L));
         if (error > worst) worst = error;
     }
@@ -87,11 +89,13 @@ static void check_distributions(void) {
     for (int i = 0; i < N; i++) outside += !(x[i] >= 4 && x[i] <= 6);
     moments(x, &mean, &dev);
     CHECK(!outside, "%d truncated draws beyond two deviations", outside);
-    CHECK(fabs(mean - 5) < tol && fabs(dev / 0.5 - 0.87962566103423978) < tol, "truncated mean %g deviation %g", mean, dev);
+    CHECK(fabs(mean - 5) < tol && fabs(dev / 0.5 - 0.87962566103423978) < tol,
+          "truncated mean %g deviation %g", mean, dev);
     CHECK(hash(x, N) == 0x59c23338f302ed1eull, "truncated bits %016llx", (unsigned long long)hash(x, N));
 
     /* Draws depend on their index alone; streams and seeds differ. */
-    CHECK(fnn_random(1, 2, FNN_TRUNCATED_NORMAL, 5, 0.5, y, 7) == FNN_OK && !memcmp(x, y, 7 * sizeof *x), "prefix");
+    CHECK(fnn_random(1, 2, FNN_TRUNCATED_NORMAL, 5, 0.5, y, 7) == FNN_OK && !memcmp(x, y, 7 * sizeof *x),
+          "prefix");
     fnn_random(1, 3, FNN_TRUNCATED_NORMAL, 5, 0.5, y, N);
     CHECK(memcmp(x, y, 16), "streams are equal");
     fnn_random(2, 2, FNN_TRUNCATED_NORMAL, 5, 0.5, y, N);
@@ -147,7 +151,8 @@ static void check_permutation(void) {
         int64_t j = fnn_permuted(5, 9, huge - 1, huge - 2 - i);
         CHECK(j >= 0 && j < huge - 1, "huge n gives %lld", (long long)j);
     }
-    CHECK(fnn_permuted(1, 1, 5, 5) == -1 && fnn_permuted(1, 1, 5, -1) == -1 && fnn_permuted(1, 1, 0, 0) == -1, "outside");
+    CHECK(fnn_permuted(1, 1, 5, 5) == -1 && fnn_permuted(1, 1, 5, -1) == -1 && fnn_permuted(1, 1, 0, 0) == -1,
+          "outside");
 
     /* Every place is equally likely for each element, over seeds as well as over epochs. */
     enum { KEYS = 20000, MOST = 50 };
@@ -202,7 +207,8 @@ int main(int argc, char **argv) {
         double start = fnn_now_ms();
         for (uint64_t epoch = 0; epoch < 100; epoch++)
             for (int64_t i = 0; i < n; i++) sum += fnn_permuted(1, epoch, n, i);
-        printf("fnn_permuted: %.1f ns a value (%lld)\n", (fnn_now_ms() - start) * 1e6 / (100.0 * (double)n), (long long)sum);
+        printf("fnn_permuted: %.1f ns a value (%lld)\n", (fnn_now_ms() - start) * 1e6 / (100.0 * (double)n),
+               (long long)sum);
         double *x = malloc(N * sizeof *x);
         start = fnn_now_ms();
         fnn_random(1, 2, FNN_NORMAL, 0, 1, x, N);

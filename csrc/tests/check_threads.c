@@ -67,13 +67,18 @@ static void check_count(void) {
     sched_getaffinity(0, sizeof set, &set);
     CHECK(cpus == CPU_COUNT(&set), "%d threads on %d processors", cpus, CPU_COUNT(&set));
     CHECK(in_child(threads_on_one_cpu, NULL) == 1, "affinity is not honoured");
-    static const struct { const char *text; int threads; } env[] = {
-        {"3", 3}, {"1", 1}, {"", 0}, {"0", 0}, {"-2", 0}, {"many", 0}, {"2x", 0}, {"257", 0}, {"99999999999999999999", 0}};
+    static const struct {
+        const char *text;
+        int threads; /* 0: the text is ignored */
+    } env[] = {{"3", 3},  {"1", 1},  {"", 0},    {"0", 0}, {"-2", 0}, {"many", 0},
+               {"2x", 0}, {"257", 0}, {"99999999999999999999", 0}};
     for (size_t i = 0; i < sizeof env / sizeof env[0]; i++) {
         int n = in_child(threads_by_default, env[i].text);
-        CHECK(n == (env[i].threads ? env[i].threads : cpus), "FASTNN_NUM_THREADS='%s' gives %d", env[i].text, n);
+        CHECK(n == (env[i].threads ? env[i].threads : cpus), "FASTNN_NUM_THREADS='%s' gives %d", env[i].text,
+              n);
     }
-    CHECK(fnn_set_threads(-1) == FNN_ERR_ARGUMENT && fnn_set_threads(FNN_MAX_THREADS + 1) == FNN_ERR_ARGUMENT, "range");
+    CHECK(fnn_set_threads(-1) == FNN_ERR_ARGUMENT && fnn_set_threads(FNN_MAX_THREADS + 1) == FNN_ERR_ARGUMENT,
+          "range");
     CHECK(fnn_set_threads(0) == FNN_OK && fnn_get_threads() >= 1, "0 threads");
 }
 
@@ -111,7 +116,8 @@ static bool run_job(int wanted, int phases, int *granted) {
 static void check_jobs(void) {
     static const int sizes[] = {1, 2, 4, 3, 8, 2};
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
-        CHECK(fnn_set_threads(sizes[s]) == FNN_OK && fnn_get_threads() == sizes[s], "set_threads(%d)", sizes[s]);
+        CHECK(fnn_set_threads(sizes[s]) == FNN_OK && fnn_get_threads() == sizes[s], "set_threads(%d)",
+              sizes[s]);
         bool ok = true;
         for (int i = 0; i < 200; i++) {
             int granted, wanted = 1 + i % 10;
@@ -154,8 +160,9 @@ static void check_sleep(void) {
     getrusage(RUSAGE_SELF, &a);
     sleep_ms(100);
     getrusage(RUSAGE_SELF, &b);
-    double used = (double)(b.ru_utime.tv_sec - a.ru_utime.tv_sec + b.ru_stime.tv_sec - a.ru_stime.tv_sec) * 1e3
-                  + (double)(b.ru_utime.tv_usec - a.ru_utime.tv_usec + b.ru_stime.tv_usec - a.ru_stime.tv_usec) * 1e-3;
+    double used =
+        (double)(b.ru_utime.tv_sec - a.ru_utime.tv_sec + b.ru_stime.tv_sec - a.ru_stime.tv_sec) * 1e3
+        + (double)(b.ru_utime.tv_usec - a.ru_utime.tv_usec + b.ru_stime.tv_usec - a.ru_stime.tv_usec) * 1e-3;
     CHECK(used < 20, "idle workers used %.1f ms of 100", used);
 }
 
@@ -208,7 +215,8 @@ static void check_workers(void) {
     volatile float inside = tiny * 1e-10f;
     fnn_fp_restore(host);
     volatile float outside = tiny * 1e-10f;
-    CHECK(inside == 0 && outside > 0, "flush to zero: %g inside, %g outside", (double)inside, (double)outside);
+    CHECK(inside == 0 && outside > 0, "flush to zero: %g inside, %g outside", (double)inside,
+          (double)outside);
 }
 
 /* ---- fork ---- */
@@ -306,8 +314,8 @@ static void check_rwlock(int readers, int writers) {
     atomic_store(&cell.stop, 1);
     for (int i = 0; i < n; i++) pthread_join(thread[i], NULL);
     CHECK(!cell.torn && cell.a == cell.writes, "%d torn reads", (int)cell.torn);
-    CHECK(cell.reads > 20 && cell.writes > 20, "%d readers, %d writers: %d reads, %d writes", readers, writers,
-          (int)cell.reads, (int)cell.writes);
+    CHECK(cell.reads > 20 && cell.writes > 20, "%d readers, %d writers: %d reads, %d writes", readers,
+          writers, (int)cell.reads, (int)cell.writes);
     fnn_rwlock_free(cell.lock);
 }
 

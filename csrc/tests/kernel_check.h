@@ -14,16 +14,25 @@
 extern const fnn_kernels JOIN3(fnn_kernels_, FNN_ISA, REAL_BITS);
 static const fnn_kernels *const table = &JOIN3(fnn_kernels_, FNN_ISA, REAL_BITS);
 
-/* Whether this CPU runs the table; a check that cannot run says so and passes. */
 static inline bool cpu_runs(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+#endif
 #if defined(SIMD_AVX512)
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")
+           && __builtin_cpu_supports("avx512bw");
 #elif defined(SIMD_AVX2) || (defined(FNN_WIDE) && defined(__AVX2__))
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #else
     return true;
 #endif
+}
+
+/* A check that cannot run says so and passes; before main, whose first lines may already use the table's instructions. */
+__attribute__((constructor)) static void ask_cpu(void) {
+    if (cpu_runs()) return;
+    printf("%s %s: not run, this CPU lacks it\n", __BASE_FILE__, table->isa);
+    exit(0);
 }
 
 static inline fnn_layout panel_layout(int64_t rows, int64_t cols) {
