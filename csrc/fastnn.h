@@ -159,7 +159,7 @@ enum fnn_distribution { FNN_UNIFORM, FNN_NORMAL, FNN_TRUNCATED_NORMAL };
 /* Uniform: [a, b). Normal: mean a, deviation b; truncated: redrawn beyond two deviations. */
 FNN_API int fnn_random(uint64_t seed, uint32_t stream, int distribution, double a, double b, double *out,
                        int64_t n);
-/* A keyed bijection of [0, n). */
+/* A keyed bijection of [0, n); -1 where i is outside. */
 FNN_API int64_t fnn_permuted(uint64_t seed, uint64_t epoch, int64_t n, int64_t i);
 
 #ifdef __cplusplus

@@ -161,9 +161,8 @@ typedef struct { uint32_t v[4]; } fnn_u32x4;
 fnn_u32x4 fnn_philox(fnn_u32x4 counter, uint32_t key0, uint32_t key1);
 
 /* ---- threads.c ---- */
-/* Calls job(arg, thread, threads) once on each of `threads` threads, the caller being thread 0. Where the
- * pool is busy with another caller, or `threads` is 1, the caller does the work of all of them in turn...
- * only if the job has no barrier; so a job asks fnn_pool_acquire first how many threads it gets. */
+/* A job runs once on each of the threads granted, the caller being thread 0. One caller holds the pool at a
+ * time; the others are granted one thread, their own. */
 int fnn_pool_acquire(int wanted);                 /* threads granted, 1 if the pool is busy; then release */
 void fnn_pool_run(int threads, void (*job)(void *arg, int thread, int threads), void *arg);
 void fnn_pool_barrier(int thread, int threads);   /* inside a job: all threads of it meet */

@@ -1,6 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
 """The binding of libfastnn: buffers in, status codes out as exceptions. No mathematics, no NumPy C API."""
 
+import os
+import warnings
 from collections import namedtuple
 
 cimport cython
@@ -121,6 +123,12 @@ def isas():
         names.append(fnn_isa_at(i).decode())
         i += 1
     return names
+
+
+_forced = os.environ.get("FASTNN_ISA")
+if _forced and _forced != active_isa():
+    warnings.warn(f"FASTNN_ISA={_forced!r} is no instruction set of this build and CPU, so {active_isa()!r} is used; "
+                  f"there are {', '.join(isas())}.", RuntimeWarning)
 
 
 def set_threads(int n):

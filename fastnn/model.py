@@ -222,9 +222,9 @@ class Model(Layer):
 
     def get_weights(self):
         """list of ndarray: the values of `weights`, all of the same step where `fit` runs in another thread."""
-        if self._runtime is None:
-            return super().get_weights()
-        values, _ = self._runtime.read()
+        if not self.built:
+            return []
+        values, _ = self._engine().read()
         return [values[id, -1] for id, _ in self._params]
 
     def get_layer(self, name=None, index=None):

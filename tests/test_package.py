@@ -79,6 +79,12 @@ def test_isa_is_forced(isa):
     assert run_python("from fastnn import _core; print(_core.active_isa())", FASTNN_ISA=isa) == isa
 
 
+def test_an_unknown_isa_is_warned_of():
+    code = "import warnings\nwith warnings.catch_warnings(record=True) as caught:\n    import fastnn\nprint(caught[0].message)"
+    message = run_python(code, FASTNN_ISA="mmx")
+    assert "'mmx'" in message and _core.isas()[0] in message
+
+
 def test_best_isa_by_default():
     environment = {k: v for k, v in os.environ.items() if k != "FASTNN_ISA"}
     code = "from fastnn import _core; print(_core.active_isa())"

@@ -298,7 +298,7 @@ static void check_hostile_texts(void) {
  * Adam, float32 ---- */
 
 enum {
-    WIDE_N = 1200,
+    WIDE_N = 800,
     WIDE_IN = 96,
     WIDE_OUT = 8,
     LAYERS = 3,
@@ -428,7 +428,7 @@ static void check_threads_inside_a_step(void) {
         fnn_model *m = make_wide();
         fnn_session *s = NULL;
         if (!m || fnn_session_create(m, FNN_TRAIN, WIDE_BATCH, FNN_GUARD, &s, NULL)) return;
-        CHECK(train_wide(s, 4) == FNN_OK && fnn_session_check(s, NULL) == FNN_OK, "a wide net on %d threads",
+        CHECK(train_wide(s, 2) == FNN_OK && fnn_session_check(s, NULL) == FNN_OK, "a wide net on %d threads",
               threads);
         fnn_param *p = fnn_model_param(m, 3);
         fnn_param_read(p, kernel[threads - 1], 96 * 160, NULL);
@@ -496,7 +496,7 @@ static void check_callers_beside_a_training(void) {
     atomic_store(&training_ends, 0);
     for (int i = 0; i < CALLERS; i++)
         pthread_create(&threads[i], NULL, i < 2 ? predict_meanwhile : read_and_write_meanwhile, &callers[i]);
-    CHECK(train_wide(s, 30) == FNN_OK, "a training beside other callers");
+    CHECK(train_wide(s, 12) == FNN_OK, "a training beside other callers");
     atomic_store(&training_ends, 1);
     for (int i = 0; i < CALLERS; i++) {
         pthread_join(threads[i], NULL);
@@ -523,7 +523,7 @@ static void check_a_session_in_two_threads(void) {
     if (!m || fnn_session_create(m, FNN_TRAIN, WIDE_BATCH, 0, &s, NULL)) return;
     atomic_store(&training_ends, 0);
     pthread_create(&other, NULL, use_a_busy_session, s);
-    for (int i = 0; i < 20; i++) train_wide(s, 1);
+    for (int i = 0; i < 6; i++) train_wide(s, 1);
     atomic_store(&training_ends, 1);
     pthread_join(other, &refused);
     CHECK(refused != NULL, "a session in two threads");
