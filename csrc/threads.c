@@ -189,7 +189,8 @@ static inline void relax(void) {
 
 /* ---- gate: a counter that threads wait on until it moves ---- */
 
-#define SPIN_MS 0.05
+#define SPIN_MS 0.05 /* idle */
+#define MEET_MS 1.0  /* in a job, where the others are at work and waking may take longer than SPIN_MS */
 #define LINE 64
 
 typedef struct {
@@ -223,7 +224,8 @@ static void gate_open(gate *g) {
 }
 
 /* Waits until the value is no longer `seen`. */
-static void gate_wait(gate *g, unsigned seen, bool spin) {
+static void gate_wait(gate *g, unsigned seen, double spin_ms) {
+    bool spin = spin_ms > 0;
     double start = 0;
     for (int i = 1; spin; i++) {
         if (atomic_load_explicit(&g->value, memory_order_acquire) != seen) return;
@@ -231,7 +233,7 @@ static void gate_wait(gate *g, unsigned seen, bool spin) {
         if (i % 64 == 0) {
             double now = fnn_now_ms();
             if (start == 0) start = now;
-            spin = now - start < SPIN_MS;
+            spin = now - start < spin_ms;
         }
     }
     mutex_lock(&g->mutex);
@@ -299,7 +301,7 @@ static bool arrive(pool *p, int threads) {
 
 static void meet(pool *p, int threads) {
     unsigned seen = atomic_load(&p->met.value);
-    if (!arrive(p, threads)) gate_wait(&p->met, seen, p->spin);
+    if (!arrive(p, threads)) gate_wait(&p->met, seen, p->spin ? MEET_MS : 0);
 }
 
 static THREAD_RESULT work(void *arg) {
@@ -307,7 +309,7 @@ static THREAD_RESULT work(void *arg) {
     pool *p = w->owner;
     fnn_fp_enter();
     for (unsigned seen = 0;; seen++) {
-        gate_wait(&w->start, seen, p->spin);
+        gate_wait(&w->start, seen, p->spin ? SPIN_MS : 0);
         if (p->stop) return THREAD_DONE;
         p->job(p->arg, w->index, p->job_threads);
         arrive(p, p->job_threads);
