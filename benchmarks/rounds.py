@@ -4,6 +4,10 @@ import statistics
 import time
 
 
+# A BLAS keeps its threads spinning for some 30 ms after a call; the next side would have to share the cores with them.
+SETTLE = 0.1
+
+
 def interleave(sides, rounds, least=0.05):
     """Times functions in turns.
 
@@ -22,6 +26,7 @@ def interleave(sides, rounds, least=0.05):
     """
     repeats = {}
     for name, function in sides.items():
+        time.sleep(SETTLE)
         function()
         start = time.perf_counter()
         function()
@@ -30,6 +35,9 @@ def interleave(sides, rounds, least=0.05):
     for _ in range(rounds):
         for name, function in sides.items():
             turns = range(repeats[name])
+            time.sleep(SETTLE)
+            if len(turns) > 1:
+                function()
             start = time.perf_counter()
             for _ in turns:
                 function()

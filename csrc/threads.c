@@ -109,6 +109,7 @@ static void cond_wait(os_cond *c, os_mutex *m) { SleepConditionVariableSRW(c, m,
 static void cond_signal(os_cond *c) { WakeConditionVariable(c); }
 static void cond_broadcast(os_cond *c) { WakeAllConditionVariable(c); }
 static void pause_ms(void) { Sleep(1); }
+static void offer(void) { SwitchToThread(); }
 
 #define THREAD_RESULT DWORD WINAPI
 #define THREAD_DONE 0
@@ -142,6 +143,7 @@ static void cond_wait(os_cond *c, os_mutex *m) { pthread_cond_wait(c, m); }
 static void cond_signal(os_cond *c) { pthread_cond_signal(c); }
 static void cond_broadcast(os_cond *c) { pthread_cond_broadcast(c); }
 static void pause_ms(void) { nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); }
+static void offer(void) { sched_yield(); }
 
 #define THREAD_RESULT void *
 #define THREAD_DONE NULL
@@ -191,6 +193,7 @@ static inline void relax(void) {
 
 #define SPIN_MS 0.05 /* idle */
 #define MEET_MS 1.0  /* in a job, where the others are at work and waking may take longer than SPIN_MS */
+#define ALONE_MS 0.005 /* then the processor is offered, in case the thread waited for was put on the same one */
 #define LINE 64
 
 typedef struct {
@@ -234,6 +237,7 @@ static void gate_wait(gate *g, unsigned seen, double spin_ms) {
             double now = fnn_now_ms();
             if (start == 0) start = now;
             spin = now - start < spin_ms;
+            if (now - start > ALONE_MS) offer();
         }
     }
     mutex_lock(&g->mutex);
