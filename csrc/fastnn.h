@@ -100,12 +100,10 @@ FNN_API fnn_param *fnn_model_param(fnn_model *model, int tensor);
 FNN_API void fnn_param_free(fnn_param *param);
 FNN_API int fnn_param_shape(const fnn_param *param, int64_t *dims); /* number of dimensions */
 FNN_API int fnn_param_dtype(const fnn_param *param);               /* FNN_F32 or FNN_F64 */
-/* Copy a parameter, or a moment of it, to or from a contiguous row-major buffer of the model's type, `count`
- * elements. */
+/* Copy a parameter to or from a contiguous row-major buffer of the model's type, `count` elements; and a moment
+ * from one. */
 FNN_API int fnn_param_read(fnn_param *param, void *values, int64_t count, fnn_error *err);
 FNN_API int fnn_param_write(fnn_param *param, const void *values, int64_t count, fnn_error *err);
-FNN_API int fnn_slot_read(fnn_model *model, int tensor, int slot, void *values, int64_t count,
-                          fnn_error *err);
 FNN_API int fnn_slot_write(fnn_model *model, int tensor, int slot, const void *values, int64_t count,
                            fnn_error *err);
 /* Copies n parameters (slot -1) and moments at once, all of the same step. */

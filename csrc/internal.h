@@ -258,7 +258,7 @@ struct fnn_session {
     int64_t *sample;
     /* cursor */
     fnn_pass pass;
-    int64_t steps_done, steps_total, rows_seen;
+    int64_t steps_done, steps_total;
     bool begun, busy;
     double *sums;                    /* (sum, weight) a root */
     int stop;                        /* set by the thread that found bad data */

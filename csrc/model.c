@@ -286,16 +286,6 @@ int fnn_model_read(fnn_model *m, int n, const int *tensors, const int *slots, vo
     return FNN_OK;
 }
 
-int fnn_slot_read(fnn_model *m, int tensor, int slot, void *values, int64_t count, fnn_error *err) {
-    void *stored = find_slot(m, tensor, slot);
-    if (!stored) return fnn_fail(err, FNN_ERR_ARGUMENT, "tensor %d has no moment %d", tensor, slot);
-    if (check_count(m->params[tensor], count, err)) return FNN_ERR_ARGUMENT;
-    fnn_model_hold(m, false);
-    fnn_layout_read(&m->params[tensor]->layout, fnn_real_size(m->program.real), stored, values);
-    fnn_model_let_go(m, false);
-    return FNN_OK;
-}
-
 int fnn_slot_write(fnn_model *m, int tensor, int slot, const void *values, int64_t count, fnn_error *err) {
     void *stored = find_slot(m, tensor, slot);
     if (!stored) return fnn_fail(err, FNN_ERR_ARGUMENT, "tensor %d has no moment %d", tensor, slot);

@@ -477,7 +477,8 @@ static void *read_and_write_meanwhile(void *arg) {
     for (; !atomic_load(&training_ends); c->rounds++) {
         c->failures += fnn_param_read(p, w, 96 * 160, NULL) != FNN_OK;
         c->failures += fnn_param_write(p, w, 96 * 160, NULL) != FNN_OK;
-        c->failures += fnn_slot_read(c->model, 3, 1, w, 96 * 160, NULL) != FNN_OK;
+        c->failures += fnn_model_read(c->model, 1, (int[]){3}, (int[]){1}, (void *[]){w}, (int64_t[]){96 * 160},
+                                      &(int64_t){0}, NULL) != FNN_OK;
         c->failures += fnn_model_iterations(c->model) < 0;
         fnn_param_read(p, w, 96 * 160, NULL);
         c->failures += fnn_model_snapshot(c->model, NULL) != FNN_OK;
