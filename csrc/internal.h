@@ -14,9 +14,11 @@
 /* ---- ops ---- */
 
 typedef enum {
-    RULE_SAME, RULE_MATMUL, RULE_MATMUL_NT, RULE_MATMUL_TN, RULE_BIAS, RULE_SUM_ROWS, RULE_CONCAT, RULE_SLICE,
-    RULE_RESHAPE, RULE_LOSS, RULE_LOSS_GRAD, RULE_LOSS_IDX, RULE_LOSS_IDX_GRAD, RULE_SEED, RULE_SCALAR,
-    RULE_CLIP, RULE_UPDATE
+    RULE_SAME, RULE_MAP, RULE_MATMUL, RULE_MATMUL_NT, RULE_MATMUL_TN, RULE_BIAS, RULE_SUM_ROWS, RULE_REDUCE,
+    RULE_BROADCAST, RULE_SPREAD, RULE_MOMENTS, RULE_MOMENTS_GRAD, RULE_NORM, RULE_NORM_GRAD, RULE_CONCAT,
+    RULE_SLICE, RULE_PAD, RULE_RESHAPE, RULE_TRANSPOSE, RULE_FULL, RULE_EMBED, RULE_EMBED_GRAD, RULE_ONE_HOT,
+    RULE_TO_REAL, RULE_RANDOM, RULE_WARP, RULE_LOSS, RULE_LOSS_GRAD, RULE_LOSS_IDX, RULE_LOSS_IDX_GRAD,
+    RULE_SEED, RULE_SCALAR, RULE_CLIP, RULE_UPDATE
 } fnn_rule;
 typedef enum { NEEDS_NONE, NEEDS_X, NEEDS_Y } fnn_needs;
 
@@ -53,6 +55,7 @@ typedef struct {
     int64_t lead, cols;              /* batched: rows a sample, last dimension; else 1 or dim[0], the rest */
     int producer;                    /* node, -1 if none */
     bool updated;                    /* a param that an optimizer writes */
+    bool panel;                      /* stored as PANEL: two dimensions, no batch, see fnn_layout */
 } fnn_tensor;
 
 typedef struct {
@@ -61,8 +64,9 @@ typedef struct {
     double attr[FNN_MAX_ATTR];
 } fnn_node;
 
-typedef enum { ROOT_OUTPUT, ROOT_LOSS, ROOT_METRIC, ROOT_PENALTY, ROOT_GRAD } fnn_root_kind;
-/* loss, metric: a per-row tensor and the sample weights that go with it (-1: none), factor = loss weight */
+typedef enum { ROOT_OUTPUT, ROOT_LOSS, ROOT_METRIC, ROOT_PENALTY, ROOT_GRAD, ROOT_TALLY } fnn_root_kind;
+/* loss, metric: a per-row tensor and the sample weights that go with it (-1: none), factor = loss weight;
+ * tally: a tensor without a batch whose elements are summed over the batches of a pass */
 typedef struct { fnn_root_kind kind; int tensor, other; double factor; } fnn_root;
 
 typedef struct {
@@ -110,11 +114,24 @@ typedef struct {
 /* A matrix operand: element (r, c) of a batched tensor stands at p[r * ld + c]. */
 typedef struct { void *p; int64_t ld, cols, lead; } fnn_view;
 
+/* How the operands of MAP, REDUCE, BROADCAST and TRANSPOSE are walked: element (i0, i1, ...) of sample s of an
+ * operand stands at p + s * sample + i0 * stride[0] + i1 * stride[1] + ...; a stride is 0 where the operand is
+ * broadcast (or the output reduced). `dim` are those of the output, for REDUCE those of the input; neighbours
+ * that all operands walk alike are one. */
+enum { WALK_OUT = 3 };               /* operand of the output; 0 to 2 are inputs */
+typedef struct {
+    int n;                           /* dimensions without the batch, 1 or more */
+    bool whole;                      /* samples follow each other as dimension 0 does: n samples are one with n * dim[0] */
+    int64_t dim[FNN_MAX_DIMS], sample[4], stride[4][FNN_MAX_DIMS];
+} fnn_walk;
+
 typedef struct fnn_task fnn_task;
-/* Ranges [lo, hi): matrix rows for batched work, but samples for concat, slice and reshape; elements of a
- * FLAT or PANEL buffer for elementwise work on parameters (seen as a matrix of one column); items of the
- * output's layout for matmul_tn; columns for sum_rows; ignored by penalty and sum_squares, which one thread
- * runs whole. scratch: FNN_SCRATCH bytes of the calling thread's own, aligned to FNN_ALIGN. */
+/* Ranges [lo, hi): matrix rows for batched work, but samples for walks, concat, slice, pad, reshape, warp, mix
+ * and random draws; elements of a FLAT or PANEL buffer for elementwise work on parameters (seen as a matrix of
+ * one column); items of the output's layout for matmul_tn; columns for sum_rows, mean_rows and batch_moments;
+ * columns of the table for embedding_grad; ignored by penalty and sum_squares, which one thread runs whole.
+ * Work on tensors without a batch that is neither is one sample, [0, 1), or the rows of a matrix, on one
+ * thread. scratch: FNN_SCRATCH bytes of the calling thread's own, aligned to FNN_ALIGN. */
 typedef void (*fnn_kernel)(const fnn_task *t, int64_t lo, int64_t hi, void *scratch);
 #define FNN_SCRATCH ((size_t)256 << 10)
 
@@ -142,7 +159,8 @@ struct fnn_task {
     const double *coef;              /* prepared once a step */
     void *w, *slot[FNN_MAX_SLOTS];   /* parameter and moments, first element of the buffer */
     double l1, l2;                   /* penalty_grad before the update; 0, 0: none */
-    int64_t outer, inner[FNN_MAX_IN];/* blocks a sample, elements of each input in one; slice: see shape.c */
+    int64_t outer, inner[FNN_MAX_IN];/* blocks a sample, elements of each input in one; slice, pad: see shape.c */
+    fnn_walk walk;
 };
 
 typedef struct {

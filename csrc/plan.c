@@ -291,7 +291,7 @@ static bool is_free(const place *at, int position, int phase, bool in_place) {
 
 static bool may_work_in_place(int op) {
     const fnn_rule rule = fnn_ops[op].rule;
-    return rule == RULE_BIAS || (rule == RULE_SAME && op != OP_softmax_grad && op != OP_log_softmax_grad);
+    return rule == RULE_BIAS || rule == RULE_MAP || (rule == RULE_SAME && op != OP_softmax_grad && op != OP_log_softmax_grad);
 }
 
 static bool place_output(planner *w, int position, int tensor) {

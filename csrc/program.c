@@ -264,7 +264,10 @@ static bool rule_holds(const fnn_program *p, const fnn_node *n) {
     case RULE_SEED: return in[0]->batched && in[0]->ndim == 1 && out[0]->batched;
     case RULE_SCALAR: return !in[0]->batched && out[0]->ndim == 0;
     case RULE_CLIP: return !in[0]->batched && in[1]->ndim == 0 && same_shape(in[0], out[0]);
+    case RULE_MAP:
+        return same_shape(in[0], out[0]) && (n->n_in == 1 || same_shape(in[0], in[1]));
     case RULE_UPDATE: return in[0]->kind == KIND_PARAM && same_shape(in[0], in[1]) && n->in[0] != n->in[1];
+    default: return false;
     }
     return false;
 }

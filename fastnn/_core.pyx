@@ -100,8 +100,9 @@ cdef int check(int status, fnn_error *err) except -1:
 # ---- the registry of ops ----
 
 OpInfo = namedtuple("OpInfo", "name inputs outputs rule attrs needs")
-_RULES = ("SAME MATMUL MATMUL_NT MATMUL_TN BIAS SUM_ROWS CONCAT SLICE RESHAPE LOSS LOSS_GRAD LOSS_IDX LOSS_IDX_GRAD SEED SCALAR "
-          "CLIP UPDATE").split()
+_RULES = ("SAME MAP MATMUL MATMUL_NT MATMUL_TN BIAS SUM_ROWS REDUCE BROADCAST SPREAD MOMENTS MOMENTS_GRAD NORM NORM_GRAD "
+          "CONCAT SLICE PAD RESHAPE TRANSPOSE FULL EMBED EMBED_GRAD ONE_HOT TO_REAL RANDOM WARP LOSS LOSS_GRAD LOSS_IDX "
+          "LOSS_IDX_GRAD SEED SCALAR CLIP UPDATE").split()
 OPS = {}
 for _i in range(OP_COUNT):
     _attrs = fnn_ops[_i].attrs.decode()

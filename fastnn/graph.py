@@ -24,7 +24,7 @@ MAX_ELEMENTS = 1 << 40
 
 KINDS = ("input", "target", "weight", "param", "temp")
 TYPES = (*FLOAT_DTYPES, "int32")
-ROOTS = ("output", "loss", "metric", "penalty", "grad")
+ROOTS = ("output", "loss", "metric", "penalty", "grad", "tally")
 
 
 # ---- Program ----
@@ -126,7 +126,7 @@ class Program:
         attrs : dict, optional
             One number for each attribute name of the op.
         shape : tuple, optional
-            Shape of the output, for ops whose inputs do not tell it: slice, reshape, loss_seed.
+            Shape of the output, for ops whose inputs do not tell it (slice, reshape, sum_to, full, ...).
         name : str, optional
             Name of the first output, for reading.
 
@@ -262,7 +262,7 @@ class Program:
         for r in self.roots:
             if r.kind in ("loss", "metric"):
                 lines.append(_join("root", r.kind, r.tensor, r.other, r.factor.hex(), r.name))
-            elif r.kind == "output":
+            elif r.kind in ("output", "tally"):
                 lines.append(_join("root", r.kind, r.tensor, r.name))
             elif r.kind == "grad":
                 lines.append(_join("root", r.kind, r.tensor, r.other))
@@ -344,7 +344,7 @@ def _line_forms():
         (rf"node (\w+) ({ids}) ({ids}) (-|{real}(?:,{real})*)", _read_node, "nodes"),
         (rf"root (loss|metric) ({whole}) (-1|{whole}) ({real})(?: (.*))?", _read_weighted_root, "roots"),
         (
-            rf"root (?:(output) ({whole})(?: (.*))?|(penalty) ({whole})|(grad) ({whole}) ({whole}))",
+            rf"root (?:(output|tally) ({whole})(?: (.*))?|(penalty) ({whole})|(grad) ({whole}) ({whole}))",
             _read_root,
             "roots",
         ),
@@ -388,7 +388,7 @@ def _read_weighted_root(m):
 
 def _read_root(m):
     if m[1]:
-        return Root("output", int(m[2]), name=m[3] or "")
+        return Root(m[1], int(m[2]), name=m[3] or "")
     return Root("penalty", int(m[5])) if m[4] else Root("grad", int(m[7]), int(m[8]))
 
 
@@ -441,6 +441,8 @@ def _check_root(program, r):
         good = t.batched and (other is None or other.kind == "weight")
     elif r.kind == "penalty":
         good = t.kind == "temp" and t.shape == ()
+    elif r.kind == "tally":
+        good = t.kind == "temp" and not t.batched
     else:
         good = (
             other is not None
@@ -455,6 +457,31 @@ def _check_root(program, r):
 # ---- shape rules: (inputs, attrs, given output shape) -> output shapes, None where they do not fit ----
 
 
+def broadcast_shapes(shapes):
+    """The shape of an elementwise op's output, None where the inputs do not fit.
+
+    Dimensions are aligned from the last, as in NumPy; all tensors with a batch have the same rank, which those
+    without stay below.
+    """
+    batched = [s for s in shapes if s and s[0] is None]
+    rank = max(map(len, shapes))
+    if any(len(s) != rank for s in batched) or (
+        batched and any(len(s) == rank for s in shapes if not s or s[0] is not None)
+    ):
+        return None
+    out = []
+    for dims in zip(*((1,) * (rank - len(s)) + s for s in shapes)):
+        sizes = {d for d in dims if d != 1}
+        if len(sizes) > 1:
+            return None
+        out.append(sizes.pop() if sizes else 1)
+    return tuple(out)
+
+
+def _is_batched(shape):
+    return bool(shape) and shape[0] is None
+
+
 def _rule_same(info, ins, attrs, given):
     shape, op = ins[0].shape, info.name
     if any(t.shape != shape for t in ins):
@@ -463,21 +490,28 @@ def _rule_same(info, ins, attrs, given):
         return None
     if op == "dropout" and not (ins[0].batched and 0 <= attrs[0] < 1 and attrs[1] in range(65536)):
         return None
+    if op in ("mix", "mix_grad") and not (ins[0].batched and 0 < attrs[0] and attrs[1] in range(65536)):
+        return None
     if op in ("penalty_grad", "clip_value") and ins[0].batched:
         return None
     return [shape]
 
 
+def _rule_map(info, ins, attrs, given):
+    shape = broadcast_shapes([t.shape for t in ins])
+    return None if shape is None else [shape]
+
+
 def _rule_matmul(info, ins, attrs, given):
     x, w = ins[0].shape, ins[1].shape
     contracted, kept = (1, 0) if info.rule == "MATMUL_NT" else (0, 1)
-    fits = ins[0].batched and len(x) >= 2 and not ins[1].batched and len(w) == 2 and x[-1] == w[contracted]
+    fits = len(x) >= 2 and not ins[1].batched and len(w) == 2 and x[-1] == w[contracted]
     return [(*x[:-1], w[kept])] if fits else None
 
 
 def _rule_matmul_tn(info, ins, attrs, given):
     x, dy = ins[0].shape, ins[1].shape
-    fits = ins[0].batched and len(x) >= 2 and x[:-1] == dy[:-1]
+    fits = len(x) >= 2 and len(dy) >= 2 and x[:-1] == dy[:-1]
     return [(x[-1], dy[-1])] if fits else None
 
 
@@ -491,12 +525,58 @@ def _rule_sum_rows(info, ins, attrs, given):
     return [(x[-1],)] if ins[0].batched and len(x) >= 2 else None
 
 
-def _rule_concat(info, ins, attrs, given):
-    shapes, axis = [t.shape for t in ins], int(attrs[0])
-    first = shapes[0]
-    if axis != attrs[0] or not 1 <= axis < len(first) or not ins[0].batched:
+def _rule_reduce(info, ins, attrs, given):
+    x = ins[0].shape
+    if given is None or len(given) != len(x) or (ins[0].batched and not _is_batched(given)):
         return None
-    if any(
+    if info.name == "argmax":
+        return [given] if len(x) > ins[0].batched and given == (*x[:-1], 1) else None
+    return [given] if all(g in (d, 1) for g, d in zip(given, x)) else None
+
+
+def _rule_broadcast(info, ins, attrs, given):
+    x = ins[0].shape
+    if given is None or (ins[0].batched and not _is_batched(given)):
+        return None
+    return [given] if len(x) <= len(given) and broadcast_shapes([x, given]) == given else None
+
+
+def _rule_spread(info, ins, attrs, given):
+    fits = _is_batched(given) and len(given) >= 2 and ins[0].shape == (given[-1],)
+    return [given] if fits else None
+
+
+def _rule_moments(info, ins, attrs, given):
+    x = ins[0].shape
+    return [(x[-1],)] * 2 if ins[0].batched and len(x) >= 2 else None
+
+
+def _rule_moments_grad(info, ins, attrs, given):
+    dmean, dvar, x, mean = (t.shape for t in ins)
+    fits = ins[2].batched and len(x) >= 2 and dmean == dvar == mean == (x[-1],)
+    return [x] if fits else None
+
+
+def _rule_norm(info, ins, attrs, given):
+    x = ins[0].shape
+    return [x, (*x[:-1], 1)] if ins[0].batched and len(x) >= 2 and attrs[0] >= 0 else None
+
+
+def _rule_norm_grad(info, ins, attrs, given):
+    dy, y, r = (t.shape for t in ins)
+    return [y] if ins[1].batched and len(y) >= 2 and dy == y and r == (*y[:-1], 1) else None
+
+
+def _axis_of(x, attr):
+    """The axis an attribute names, None where it may not be: not a whole number, the batch, or beyond the rank."""
+    axis = int(attr)
+    return axis if axis == attr and x.batched <= axis < len(x.shape) else None
+
+
+def _rule_concat(info, ins, attrs, given):
+    shapes, axis = [t.shape for t in ins], _axis_of(ins[0], attrs[0])
+    first = shapes[0]
+    if axis is None or any(
         len(s) != len(first) or s[:axis] + s[axis + 1 :] != first[:axis] + first[axis + 1 :] for s in shapes
     ):
         return None
@@ -504,23 +584,80 @@ def _rule_concat(info, ins, attrs, given):
 
 
 def _rule_slice(info, ins, attrs, given):
-    x, axis, start = ins[0].shape, int(attrs[0]), int(attrs[1])
-    if (
-        (axis, start) != attrs
-        or start < 0
-        or not ins[0].batched
-        or not 1 <= axis < len(x)
-        or len(given or ()) != len(x)
-    ):
+    """Also pad, whose output is what slice would cut its input from."""
+    x, axis, start = ins[0].shape, _axis_of(ins[0], attrs[0]), int(attrs[1])
+    if axis is None or start != attrs[1] or start < 0 or len(given or ()) != len(x):
         return None
-    fits = x[:axis] == given[:axis] and x[axis + 1 :] == given[axis + 1 :] and start + given[axis] <= x[axis]
+    whole, part = (given, x) if info.rule == "PAD" else (x, given)
+    fits = (
+        whole[:axis] == part[:axis]
+        and whole[axis + 1 :] == part[axis + 1 :]
+        and start + part[axis] <= whole[axis]
+    )
     return [given] if fits else None
 
 
 def _rule_reshape(info, ins, attrs, given):
     x = ins[0].shape
-    fits = ins[0].batched and given and given[0] is None and math.prod(x[1:]) == math.prod(given[1:])
+    if given is None or ins[0].batched != _is_batched(given):
+        return None
+    skip = ins[0].batched
+    return [given] if math.prod(x[skip:]) == math.prod(given[skip:]) else None
+
+
+def permutation(code, rank):
+    """The input dimension of each output dimension that transpose's attribute stands for."""
+    return tuple((int(code) >> 3 * i) & 7 for i in range(rank))
+
+
+def _rule_transpose(info, ins, attrs, given):
+    x = ins[0].shape
+    if not 0 <= attrs[0] < 1 << 3 * MAX_RANK or int(attrs[0]) != attrs[0] or int(attrs[0]) >> 3 * len(x):
+        return None
+    perm = permutation(attrs[0], len(x))
+    if sorted(perm) != list(range(len(x))) or (ins[0].batched and perm[0] != 0):
+        return None
+    return [tuple(x[i] for i in perm)]
+
+
+def _rule_full(info, ins, attrs, given):
+    return None if given is None or _is_batched(given) else [given]
+
+
+def _rule_embed(info, ins, attrs, given):
+    table, index = ins[0].shape, ins[1].shape
+    fits = not ins[0].batched and len(table) == 2 and ins[1].batched and len(index) < MAX_RANK
+    return [(*index, table[1])] if fits else None
+
+
+def _rule_embed_grad(info, ins, attrs, given):
+    dy, index = ins[0].shape, ins[1].shape
+    fits = ins[1].batched and dy[:-1] == index and len(given or ()) == 2 and not _is_batched(given)
+    return [given] if fits and given[1] == dy[-1] else None
+
+
+def _rule_one_hot(info, ins, attrs, given):
+    index = ins[0].shape
+    return [given] if ins[0].batched and given is not None and given[:-1] == index else None
+
+
+def _rule_to_real(info, ins, attrs, given):
+    return [ins[0].shape]
+
+
+def _rule_random(info, ins, attrs, given):
+    fits = _is_batched(given) and attrs[-1] in range(65536)
+    if info.name == "random_uniform":
+        fits = fits and attrs[0] <= attrs[1]
+    elif fits:
+        fits = attrs[1] >= 0
     return [given] if fits else None
+
+
+def _rule_warp(info, ins, attrs, given):
+    x, m = ins[0].shape, ins[1].shape
+    fits = ins[0].batched and len(x) == 4 and m == (None, 6) and attrs[0] in range(4)
+    return [x] if fits else None
 
 
 def _rule_loss(info, ins, attrs, given):
@@ -541,7 +678,7 @@ def _rule_loss_grad(info, ins, attrs, given):
 
 
 def _rule_seed(info, ins, attrs, given):
-    return [given] if ins[0].shape == (None,) and given and given[0] is None else None
+    return [given] if ins[0].shape == (None,) and _is_batched(given) else None
 
 
 def _rule_scalar(info, ins, attrs, given):
@@ -557,13 +694,21 @@ def _rule_update(info, ins, attrs, given):
 
 
 _RULES = {
-    "SAME": _rule_same, "MATMUL": _rule_matmul, "MATMUL_NT": _rule_matmul, "MATMUL_TN": _rule_matmul_tn,
-    "BIAS": _rule_bias, "SUM_ROWS": _rule_sum_rows, "CONCAT": _rule_concat, "SLICE": _rule_slice,
-    "RESHAPE": _rule_reshape, "LOSS": _rule_loss, "LOSS_IDX": _rule_loss, "LOSS_GRAD": _rule_loss_grad,
-    "LOSS_IDX_GRAD": _rule_loss_grad, "SEED": _rule_seed, "SCALAR": _rule_scalar, "CLIP": _rule_clip,
-    "UPDATE": _rule_update,
+    "SAME": _rule_same, "MAP": _rule_map, "MATMUL": _rule_matmul, "MATMUL_NT": _rule_matmul,
+    "MATMUL_TN": _rule_matmul_tn, "BIAS": _rule_bias, "SUM_ROWS": _rule_sum_rows, "REDUCE": _rule_reduce,
+    "BROADCAST": _rule_broadcast, "SPREAD": _rule_spread, "MOMENTS": _rule_moments,
+    "MOMENTS_GRAD": _rule_moments_grad, "NORM": _rule_norm, "NORM_GRAD": _rule_norm_grad, "CONCAT": _rule_concat,
+    "SLICE": _rule_slice, "PAD": _rule_slice, "RESHAPE": _rule_reshape, "TRANSPOSE": _rule_transpose,
+    "FULL": _rule_full, "EMBED": _rule_embed, "EMBED_GRAD": _rule_embed_grad, "ONE_HOT": _rule_one_hot,
+    "TO_REAL": _rule_to_real, "RANDOM": _rule_random, "WARP": _rule_warp, "LOSS": _rule_loss,
+    "LOSS_IDX": _rule_loss, "LOSS_GRAD": _rule_loss_grad, "LOSS_IDX_GRAD": _rule_loss_grad, "SEED": _rule_seed,
+    "SCALAR": _rule_scalar, "CLIP": _rule_clip, "UPDATE": _rule_update,
 }  # fmt: skip
-_GIVEN = ("SLICE", "RESHAPE", "SEED")
+_GIVEN = (
+    "REDUCE", "BROADCAST", "SPREAD", "SLICE", "PAD", "RESHAPE", "FULL", "EMBED_GRAD", "ONE_HOT", "RANDOM", "SEED",
+)  # fmt: skip
+# Which input is int32; the others are real.
+_INDEX = {"LOSS_IDX": 1, "LOSS_IDX_GRAD": 2, "EMBED": 1, "EMBED_GRAD": 1, "ONE_HOT": 0, "TO_REAL": 0}
 
 
 def _output_shapes(info, ins, attrs, given):
@@ -571,14 +716,14 @@ def _output_shapes(info, ins, attrs, given):
     if not (1 <= count <= MAX_INPUTS if info.inputs < 0 else count == info.inputs):
         needed = info.inputs if info.inputs >= 0 else f"1 to {MAX_INPUTS}"
         raise ProgramError(f"{info.name} takes {needed} inputs, got {count}.")
-    index = ins[-1] if info.rule in ("LOSS_IDX", "LOSS_IDX_GRAD") else None
-    for t in ins:
-        if (t.type == "int32") != (t is index):
+    for i, t in enumerate(ins):
+        if (t.type == "int32") != (i == _INDEX.get(info.rule)):
             raise ProgramError(f"{info.name} cannot read tensor {t.id} of type {t.type}.")
     shapes = _RULES[info.rule](info, ins, attrs, given)
     if shapes is None:
         raise ProgramError(
             f"{info.name} does not fit the shapes {', '.join(_readable_shape(t.shape) for t in ins)}"
+            + (f" and the output's shape {_readable_shape(given)}" if given is not None else "")
             + (f" and the attributes {attrs}." if attrs else ".")
         )
     return shapes

@@ -11,6 +11,7 @@
 #include "shape.c"
 #include "update.c"
 #include "gemm.c"
+#include "pending.c"
 
 #define JOIN3_(a, b, c) a##b##_##c
 #define JOIN3(a, b, c) JOIN3_(a, b, c)
