@@ -218,7 +218,7 @@ class Program:
             if len(node.outputs) != info.outputs:
                 raise ProgramError(f"{where} has {info.outputs} outputs, got {len(node.outputs)}.")
             own = [self._readable(where, t) for t in node.outputs]
-            given = own[0].shape if own and info.rule in _GIVEN else None
+            given = own[0].shape if own and info.rule in GIVEN else None
             if [t.shape for t in own] != _output_shapes(info, read, node.attrs, given):
                 raise ProgramError(
                     f"{where}: the outputs' shapes {[t.shape for t in own]} do not follow from its inputs."
@@ -704,7 +704,8 @@ _RULES = {
     "LOSS_IDX": _rule_loss, "LOSS_GRAD": _rule_loss_grad, "LOSS_IDX_GRAD": _rule_loss_grad, "SEED": _rule_seed,
     "SCALAR": _rule_scalar, "CLIP": _rule_clip, "UPDATE": _rule_update,
 }  # fmt: skip
-_GIVEN = (
+# Rules that take the output's shape from the node.
+GIVEN = (
     "REDUCE", "BROADCAST", "SPREAD", "SLICE", "PAD", "RESHAPE", "FULL", "EMBED_GRAD", "ONE_HOT", "RANDOM", "SEED",
 )  # fmt: skip
 # Which input is int32; the others are real.

@@ -184,6 +184,67 @@ def test_gradient_of_penalty(l1, l2):
     assert_close(xp.penalty_grad(np.zeros_like(w), w, l1, l2), expected)
 
 
+@pytest.mark.parametrize(
+    "op, inputs, expected",
+    [
+        ("less", ([1.0, 2.0, math.nan], [2.0, 2.0, 1.0]), [1, 0, 0]),
+        ("less_equal", ([1.0, 2.0, math.nan], [2.0, 2.0, 1.0]), [1, 1, 0]),
+        ("equal", ([1.0, 2.0, math.nan], [2.0, 2.0, math.nan]), [0, 1, 0]),
+        ("where", ([0.0, -0.5, math.nan], [1.0, 2.0, 3.0], [4.0, 5.0, 6.0]), [4, 2, 3]),
+        ("maximum", ([1.0, math.nan, 0.0], [2.0, 0.0, math.nan]), [2, math.nan, math.nan]),
+        ("minimum", ([1.0, math.nan, 0.0], [2.0, 0.0, math.nan]), [1, math.nan, math.nan]),
+        ("power", ([2.0, 4.0, 0.0], [3.0, -0.5, 0.0]), [8, 0.5, 1]),
+        ("divide", ([3.0, -1.0], [2.0, 4.0]), [1.5, -0.25]),
+        ("rsqrt", ([4.0, 0.25],), [0.5, 2]),
+        ("erf", ([0.0, -math.inf],), [0, -1]),
+        ("sign", ([-3.0, 0.0, math.nan],), [-1, 0, math.nan]),
+        ("floor", ([-0.5, 2.5],), [-1, 2]),
+    ],
+)
+def test_elementwise_by_hand(op, inputs, expected):
+    np.testing.assert_array_equal(getattr(xp, op)(*map(np.array, inputs)), expected)
+
+
+def test_shapes_by_hand():
+    x = np.arange(6.0).reshape(2, 3)
+    assert xp.sum_to(x, (2, 1)).tolist() == [[3], [12]]
+    assert xp.sum_to(x, (1, 3)).tolist() == [[3, 5, 7]]
+    assert xp.max_to(-x, (1, 1)).tolist() == [[0]]
+    assert xp.argmax(np.array([[1.0, 5.0, 5.0], [math.nan, 9.0, math.nan]]), (2, 1)).tolist() == [[1], [0]]
+    assert xp.broadcast(np.array([1.0, 2.0]), (2, 2)).tolist() == [[1, 2], [1, 2]]
+    assert xp.pad(x, 1, 1, (2, 5)).tolist() == [[0, 0, 1, 2, 0], [0, 3, 4, 5, 0]]
+    assert xp.slice(x, 1, 1, (2, 2)).tolist() == [[1, 2], [4, 5]]
+    assert xp.transpose(x, 1 | 0 << 3).tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert xp.one_hot(np.array([2, 0]), (2, 3)).tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert xp.mean_rows(x[None]).tolist() == [1.5, 2.5, 3.5]
+    assert xp.mean_rows_grad(np.array([6.0, 12.0]), (3, 1, 2)).tolist() == [[[2, 4]]] * 3
+
+
+def test_run_takes_one_side_of_in_training():
+    program = Program("float64")
+    x = program.add_tensor("input", (None, 2))
+    w = program.add_tensor("param", (2,))
+    program.add_root("output", program.add_node("in_training", (program.add_node("multiply", (x, w)), x)))
+    program.verify()
+    given = np.arange(4.0).reshape(2, 2)
+    out = program.roots[0].tensor
+    assert xp.run(program, {x: given}, "predict")[out].tolist() == given.tolist()
+    known = xp.run(program, {x: given, w: np.array([3.0, 5.0])}, "predict", training=True)
+    assert known[out].tolist() == [[0, 5], [6, 15]]
+
+
+def test_run_computes_tallies_from_constants():
+    program = Program("float64")
+    x = program.add_tensor("input", (None, 3))
+    half = program.add_node("full", (), {"value": 0.5}, (3,))
+    tally = program.add_node("sum_rows", (program.add_node("less", (x, half)),))
+    program.add_root("tally", tally)
+    program.verify()
+    given = np.array([[0.0, 1.0, 0.2], [0.1, 2.0, 0.7]])
+    assert xp.run(program, {x: given}, "evaluate")[tally].tolist() == [2, 0, 1]
+    assert tally not in xp.run(program, {x: given}, "gradients")
+
+
 def test_run_stops_at_what_a_mode_needs():
     program = Program("float64")
     x = program.add_tensor("input", (None, 2))

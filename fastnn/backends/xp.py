@@ -2,7 +2,8 @@
 
 The functions take NumPy arrays, or arrays of any library with NumPy's functions behind `__array_namespace__`,
 and are written for clarity: one formula, whole arrays, the type of the inputs. Each is named like its op and
-takes the op's inputs, then its attributes. "rows" are all leading dimensions together.
+takes the op's inputs, then its attributes; where the inputs do not tell the output's shape, `shape` comes last.
+"rows" are all leading dimensions together.
 """
 
 import math
@@ -11,6 +12,7 @@ import numpy as np
 
 from .. import _core
 from ..errors import ArgumentError
+from ..graph import GIVEN, permutation
 
 CLIP = (
     1e-7  # Keras 3's epsilon: probabilities are kept within [CLIP, 1 - CLIP] before their logarithm is taken
@@ -172,7 +174,7 @@ def log_softmax_grad(dy, y):
     return dy - _xp(y).exp(y) * dy.sum(axis=-1, keepdims=True)
 
 
-# ---- products, sums, shapes ----
+# ---- products, sums over rows ----
 
 
 def matmul(x, w):
@@ -195,25 +197,185 @@ def sum_rows(x):
     return x.reshape(-1, x.shape[-1]).sum(axis=0)
 
 
+def mean_rows(x):
+    return x.reshape(-1, x.shape[-1]).mean(axis=0)
+
+
+def mean_rows_grad(d, shape):
+    return _xp(d).broadcast_to(d / math.prod(shape[:-1]), shape)
+
+
+# ---- elementwise ----
+
+
 def add(a, b):
     return a + b
+
+
+def subtract(a, b):
+    return a - b
 
 
 def multiply(a, b):
     return a * b
 
 
+def divide(a, b):
+    return a / b
+
+
+def power(a, b):
+    return a**b
+
+
+def maximum(a, b):
+    return _xp(a).maximum(a, b)
+
+
+def minimum(a, b):
+    return _xp(a).minimum(a, b)
+
+
+def less(a, b):
+    return (a < b).astype(a.dtype)
+
+
+def less_equal(a, b):
+    return (a <= b).astype(a.dtype)
+
+
+def equal(a, b):
+    return (a == b).astype(a.dtype)
+
+
+def where(condition, a, b):
+    return _xp(a).where(condition != 0, a, b)
+
+
+def affine(x, scale, shift):
+    return scale * x + shift
+
+
+def abs(x):
+    return _xp(x).abs(x)
+
+
+def sign(x):
+    return _xp(x).sign(x)
+
+
+def square(x):
+    return x * x
+
+
+def sqrt(x):
+    return _xp(x).sqrt(x)
+
+
+def rsqrt(x):
+    return 1 / _xp(x).sqrt(x)
+
+
+def exp(x):
+    return _xp(x).exp(x)
+
+
+def expm1(x):
+    return _xp(x).expm1(x)
+
+
+def log(x):
+    return _xp(x).log(x)
+
+
+def log1p(x):
+    return _xp(x).log1p(x)
+
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def erf(x):
+    return _erf(x).astype(x.dtype)
+
+
+def sin(x):
+    return _xp(x).sin(x)
+
+
+def cos(x):
+    return _xp(x).cos(x)
+
+
+def floor(x):
+    return _xp(x).floor(x)
+
+
+# ---- reductions, shapes ----
+
+
+def _reduced(x, shape):
+    """The axes along which `shape`, of x's rank, has 1 in place of more."""
+    return tuple(i for i, (d, s) in enumerate(zip(x.shape, shape)) if s != d)
+
+
+def sum_to(x, shape):
+    return x.sum(axis=_reduced(x, shape), keepdims=True)
+
+
+def max_to(x, shape):
+    return x.max(axis=_reduced(x, shape), keepdims=True)
+
+
+def argmax(x, shape):
+    return x.argmax(axis=-1).reshape(shape).astype(x.dtype)
+
+
+def broadcast(x, shape):
+    return _xp(x).broadcast_to(x, shape)
+
+
 def concat(*xs, axis):
     return _xp(xs[0]).concatenate(xs, axis=int(axis))
 
 
+def _part(axis, start, size):
+    """The index that takes `size` elements from `start` on along an axis."""
+    return (np.s_[:],) * int(axis) + (np.s_[int(start) : int(start) + size],)
+
+
 def slice(x, axis, start, shape):
-    axis, start = int(axis), int(start)
-    return _xp(x).moveaxis(_xp(x).moveaxis(x, axis, 0)[start : start + shape[axis]], 0, axis)
+    return x[_part(axis, start, shape[int(axis)])]
+
+
+def pad(x, axis, start, shape):
+    whole = _xp(x).zeros(shape, x.dtype)
+    whole[_part(axis, start, x.shape[int(axis)])] = x
+    return whole
 
 
 def reshape(x, shape):
     return x.reshape(shape)
+
+
+def transpose(x, perm):
+    return x.transpose(permutation(perm, x.ndim))
+
+
+def full(value, shape):
+    return np.full(shape, value)
+
+
+def one_hot(index, shape):
+    return (index[..., None] == _xp(index).arange(shape[-1])).astype(np.float64)
+
+
+def to_real(x):
+    return x.astype(np.float64)
+
+
+def in_training(trained, otherwise, training):
+    return trained if training else otherwise
 
 
 # ---- dropout ----
@@ -479,14 +641,14 @@ def run(
     mode : {"predict", "evaluate", "train", "gradients"}
         Which roots to run for; "train" also runs the updates.
     training : bool, optional
-        Whether dropout is active; by default in mode "train" only.
+        Whether dropout is active and in_training takes its first input; by default in mode "train" only.
     lr : float
     iteration : int
         Number of this update, from 1.
     slots : dict of int to list of array, optional
         Moments by parameter; changed in place, begun with zeros.
     seed, epoch : int
-        With `samples`, the key of dropout.
+        With `samples`, the key of dropout and of the random ops.
     samples : sequence of int, optional
         Global indices of the batch's samples; 0, 1, ... by default.
     dtype : dtype, default float64
@@ -501,15 +663,18 @@ def run(
     known = {
         i: np.asarray(v, np.int64 if program.tensors[i].type == "int32" else dtype) for i, v in values.items()
     }
-    count = next((len(v) for i, v in known.items() if program.tensors[i].batched), 1)
+    given = 1 if samples is None else len(samples)
+    count = next((len(v) for i, v in known.items() if program.tensors[i].batched), given)
+    draw = {"seed": seed, "epoch": epoch, "samples": np.arange(count) if samples is None else samples}
     for t in program.of_kind("weight"):
         known.setdefault(t.id, np.ones(count, dtype))
     kinds = {
         "predict": ("output",),
-        "evaluate": ("output", "loss", "metric", "penalty"),
+        "evaluate": ("output", "loss", "metric", "penalty", "tally"),
         "gradients": ("loss", "grad"),
-        "train": ("output", "loss", "metric", "penalty", "grad"),
+        "train": ("output", "loss", "metric", "penalty", "tally", "grad"),
     }[mode]
+    program = _resolved(program, training)
     wanted = [r.tensor for r in program.roots if r.kind in kinds]
     updates = [n for n in program.nodes if _core.OPS[n.op].rule == "UPDATE"] if mode == "train" else []
     wanted += [i for n in updates for i in n.inputs]
@@ -523,14 +688,19 @@ def run(
                     f"run needs a value for the {t.kind} {t.name!r}, tensor {i} of shape {t.shape}."
                 )
         ins = [known[i] for i in node.inputs]
-        if node.op == "dropout":
-            made = dropout(*ins, **attrs, seed=seed, epoch=epoch, samples=samples) if training else ins[0]
-        elif node.op in ("reshape", "slice", "loss_seed"):
-            shape = tuple(count if d is None else d for d in program.tensors[node.outputs[0]].shape)
-            made = globals()[node.op](*ins, **attrs, shape=shape)
+        if _core.OPS[node.op].rule in GIVEN:
+            shape = program.tensors[node.outputs[0]].shape
+            attrs["shape"] = tuple(count if d is None else d for d in shape)
+        if "key" in attrs:
+            attrs |= draw
+        if node.op == "in_training":
+            attrs["training"] = training
+        if node.op == "dropout" and not training:
+            made = ins[0]
         else:
             made = globals()[node.op](*ins, **attrs)
-        known.update(zip(node.outputs, made if isinstance(made, tuple) else (made,)))
+        made = made if isinstance(made, tuple) else (made,)
+        known.update((i, np.asarray(m, dtype)) for i, m in zip(node.outputs, made))
     for node in updates:
         attrs, (w, g) = program.attrs(node), node.inputs
         moments = [] if slots is None else slots.get(w, [])
@@ -539,6 +709,16 @@ def run(
         if slots is not None:
             slots[w] = moments
     return known
+
+
+def _resolved(program, training):
+    """The Program with in_training's other input out of the way, so that nothing needs it."""
+    program = program.copy()
+    program.nodes = [
+        n._replace(inputs=(n.inputs[not training],) * 2) if n.op == "in_training" else n
+        for n in program.nodes
+    ]
+    return program
 
 
 def total_loss(program, known):
