@@ -114,7 +114,7 @@ def compile_program(
 
     gradients, penalties, updates = {}, 0, 0
     if objectives.seeds:
-        gradient = _differentiate(program, forward.nodes, params, objectives.seeds)
+        gradient = _differentiate(program, list(program.nodes), params, objectives.seeds)
         penalties = _add_penalties(program, params, gradient)
         sources = [i for i, p in params if p.trainable] + [t.id for t in program.of_kind("input")]
         for i in sources:
@@ -230,9 +230,7 @@ class _Objectives:
         made = program.add_node(op, (source, target), attrs, name=f"{root.name}_loss")
         per_row, known = made if isinstance(made, tuple) else (made, source)
         program.add_root("loss", per_row, weight, loss_weight, f"{root.name}_loss")
-        self.seeds.append(
-            _LossSeed(source, op, attrs, known, target, weight, loss_weight, program.tensors[per_row].shape)
-        )
+        self.seeds.append(_LossSeed(per_row, weight, loss_weight))
         return known if fused else prediction
 
     def _unique(self, prefix, name, weighted):
@@ -246,16 +244,11 @@ class _Objectives:
 
 
 class _LossSeed(NamedTuple):
-    """Where the backward pass starts: `<op>_grad(seed, known, target)` is the gradient by `source`."""
+    """Where the backward pass starts: at the values of a loss, one per row."""
 
-    source: int
-    op: str
-    attrs: dict
-    known: int
-    target: int
+    per_row: int
     weight: int
     loss_weight: float
-    rows: tuple
 
 
 # ---- the backward pass ----
@@ -278,18 +271,16 @@ def _differentiate(program, nodes, params, seeds):
         gradient[tensor] = g
 
     for s in seeds:
-        if s.source in reached:
-            seed = program.add_node("loss_seed", (s.weight,), {"loss_weight": s.loss_weight}, s.rows)
-            name = _grad_name(program, s.source)
-            accumulate(
-                s.source, program.add_node(f"{s.op}_grad", (seed, s.known, s.target), s.attrs, name=name)
-            )
+        if s.per_row in reached:
+            rows = program.tensors[s.per_row].shape
+            seed = program.add_node("loss_seed", (s.weight,), {"loss_weight": s.loss_weight}, rows)
+            accumulate(s.per_row, seed)
 
     for node in reversed(nodes):
         dy = gradient.get(node.outputs[0])
         if dy is None:
             continue
-        backward = _BACKWARD.get(node.op, _unary)
+        backward = _BACKWARD.get(node.op) or (_loss if _core.OPS[node.op].rule in _LOSSES else _unary)
         for tensor, emit in backward(program, node, dy):
             if tensor in reached:
                 accumulate(tensor, emit(_grad_name(program, tensor)))
@@ -356,6 +347,14 @@ def _dropout(program, node, dy):
     yield node.inputs[0], lambda name: program.add_node("dropout", (dy,), attrs, name=name)
 
 
+def _loss(program, node, dy):
+    x, target = node.inputs
+    known = node.outputs[-1] if len(node.outputs) == 2 else x
+    attrs = program.attrs(node)
+    yield x, lambda name: program.add_node(f"{node.op}_grad", (dy, known, target), attrs, name=name)
+
+
+_LOSSES = ("LOSS", "LOSS_IDX")
 _BACKWARD = {
     "matmul": _matmul, "bias_add": _bias_add, "add": _add, "multiply": _multiply, "concat": _concat,
     "reshape": _reshape, "dropout": _dropout,
