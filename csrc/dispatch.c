@@ -17,6 +17,8 @@ int fnn_op_slots(int op, const double *attr) {
     case OP_sgd: return attr[0] != 0;                             /* momentum */
     case OP_rmsprop: return attr[3] != 0 ? 3 : attr[1] != 0 ? 2 : 1; /* centered, momentum */
     case OP_adam: return attr[3] != 0 ? 3 : 2;                    /* amsgrad */
+    case OP_adagrad: case OP_lion: return 1;
+    case OP_adadelta: case OP_nadam: case OP_rprop: return 2;
     default: return 0;
     }
 }

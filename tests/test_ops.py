@@ -34,6 +34,15 @@ OPTIMIZERS = {
                 dict(rho=0.8, momentum=0.5, epsilon=1e-6, centered=1, weight_decay=0)],
     "adam": [dict(beta_1=0.9, beta_2=0.999, epsilon=1e-7, amsgrad=0, weight_decay=0),
              dict(beta_1=0.8, beta_2=0.99, epsilon=1e-5, amsgrad=1, weight_decay=0.02)],
+    "adagrad": [dict(initial_accumulator_value=0.1, epsilon=1e-7, weight_decay=0),
+                dict(initial_accumulator_value=0, epsilon=1e-3, weight_decay=0.02)],
+    "adadelta": [dict(rho=0.95, epsilon=1e-7, weight_decay=0), dict(rho=0.8, epsilon=1e-3, weight_decay=0.02)],
+    "nadam": [dict(beta_1=0.9, beta_2=0.999, epsilon=1e-7, weight_decay=0),
+              dict(beta_1=0.8, beta_2=0.99, epsilon=1e-5, weight_decay=0.02)],
+    "lion": [dict(beta_1=0.9, beta_2=0.99, weight_decay=0), dict(beta_1=0.8, beta_2=0.9, weight_decay=0.02)],
+    "rprop": [dict(eta_minus=0.5, eta_plus=1.2, step_min=1e-6, step_max=50),
+              dict(eta_minus=0.3, eta_plus=1.5, step_min=0.02, step_max=0.11)],
+    "moving_average": [dict(momentum=0.99), dict(momentum=0)],
 }  # fmt: skip
 
 
@@ -339,20 +348,20 @@ def test_derivative_of_the_penalty(isa):
 def test_updates(op, attrs, dtype, isa):
     rng = np.random.default_rng(4)
     for shape in FLAT:
-        w, g = rng.normal(size=shape).astype(dtype), rng.normal(size=shape).astype(dtype)
+        w, gradients = rng.normal(size=shape).astype(dtype), rng.normal(size=(5, *shape)).astype(dtype)
         program = Program(dtype)
         i, j = (program.add_tensor("param", shape) for _ in range(2))
         program.add_node(op, (i, j), attrs)
         engine = _core.Engine(program.text(), isa=isa)
         engine.param(i).write(w)
-        engine.param(j).write(g)
         session = engine.session("train", 1, guard=True)
         session.begin(5, 1)
-        assert session.run(-1, -1.0, np.linspace(0.1, 0.05, 5)) == (5, True)
-        session.check()
         known, slots = w.astype(float), [np.zeros(shape)] * xp.slot_count(op, attrs)
         for step, lr in enumerate(np.linspace(0.1, 0.05, 5)):
-            known, slots = getattr(xp, op)(known, g.astype(float), slots, lr, step + 1, **attrs)
+            engine.param(j).write(gradients[step])
+            assert session.run(1, -1.0, lr) == (1, step == 4)
+            known, slots = getattr(xp, op)(known, gradients[step].astype(float), slots, lr, step + 1, **attrs)
+        session.check()
         made = np.empty(shape, dtype)
         engine.param(i).read(made)
         assert relative(made, known) <= 10 * TOLERANCE[dtype]
@@ -360,6 +369,27 @@ def test_updates(op, attrs, dtype, isa):
         for s, moment in enumerate(slots):
             assert engine.read([(i, s, made)]) == 5
             assert relative(made, moment) <= 10 * TOLERANCE[dtype]
+
+
+def test_nadam_goes_on_from_any_update():
+    """A session that starts at a later update, or repeats one, has the coefficients of one that never stopped."""
+    attrs = {"beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-7, "weight_decay": 0}
+    w, g = np.linspace(-1, 1, 7), np.linspace(0.1, 0.7, 7)
+    made = []
+    for starts in ([0], [0, 3, 4, 9]):
+        program = Program("float64")
+        i, j = (program.add_tensor("param", (7,)) for _ in range(2))
+        program.add_node("nadam", (i, j), attrs)
+        engine = _core.Engine(program.text())
+        engine.param(i).write(w)
+        engine.param(j).write(g)
+        for first, last in zip(starts, [*starts[1:], 12]):
+            session = engine.session("train", 1)
+            session.begin(last - first, 1)
+            session.run(-1, -1.0, 0.1)
+        made.append(np.empty(7))
+        engine.param(i).read(made[-1])
+    assert made[0].tobytes() == made[1].tobytes()
 
 
 def test_every_optimizer_has_cases():

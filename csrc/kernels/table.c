@@ -26,6 +26,10 @@ const fnn_kernels JOIN3(fnn_kernels_, FNN_ISA, REAL_BITS) = {
 #include "../ops.def"
 #undef OP
     },
-    .update = {[OP_sgd] = sgd_flat, [OP_rmsprop] = rmsprop_flat, [OP_adam] = adam_flat},
-    .prepare = {[OP_sgd] = sgd_prepare, [OP_rmsprop] = rmsprop_prepare, [OP_adam] = adam_prepare},
+#define UPDATES(U) \
+    U(sgd) U(rmsprop) U(adam) U(adagrad) U(adadelta) U(nadam) U(lion) U(rprop) U(moving_average)
+#define UPDATE(name) [OP_##name] = name##_flat,
+#define PREPARE(name) [OP_##name] = name##_prepare,
+    .update = {UPDATES(UPDATE)},
+    .prepare = {UPDATES(PREPARE)},
 };

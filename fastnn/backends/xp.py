@@ -605,13 +605,67 @@ def adam(w, g, slots, lr, iteration, beta_1, beta_2, epsilon, amsgrad, weight_de
     return w - m * rate / (_xp(w).sqrt(largest) + epsilon), [m, v, largest]
 
 
+def adagrad(w, g, slots, lr, iteration, initial_accumulator_value, epsilon, weight_decay):
+    """Slot: sum of squares, without the initial value."""
+    w = w - lr * weight_decay * w
+    v = slots[0] + g * g
+    return w - lr * g / _xp(w).sqrt(initial_accumulator_value + v + epsilon), [v]
+
+
+def adadelta(w, g, slots, lr, iteration, rho, epsilon, weight_decay):
+    """Slots: mean square of the gradients, mean square of the steps."""
+    w = w - lr * weight_decay * w
+    v = rho * slots[0] + (1 - rho) * g * g
+    step = _xp(w).sqrt((slots[1] + epsilon) / (v + epsilon)) * g
+    return w - lr * step, [v, rho * slots[1] + (1 - rho) * step * step]
+
+
+def nadam(w, g, slots, lr, iteration, beta_1, beta_2, epsilon, weight_decay):
+    """Slots: m, v."""
+    momenta = [beta_1 * (1 - 0.5 * 0.96**t) for t in range(1, iteration + 2)]
+    now, then = momenta[-2:]
+    w = w - lr * weight_decay * w
+    m = slots[0] + (g - slots[0]) * (1 - beta_1)
+    v = slots[1] + (g * g - slots[1]) * (1 - beta_2)
+    m_hat = then * m / (1 - math.prod(momenta)) + (1 - now) * g / (1 - math.prod(momenta[:-1]))
+    return w - lr * m_hat / (_xp(w).sqrt(v / (1 - beta_2**iteration)) + epsilon), [m, v]
+
+
+def lion(w, g, slots, lr, iteration, beta_1, beta_2, weight_decay):
+    """Slot: m."""
+    w = w - lr * weight_decay * w
+    direction = _xp(w).sign(beta_1 * slots[0] + (1 - beta_1) * g)
+    return w - lr * direction, [beta_2 * slots[0] + (1 - beta_2) * g]
+
+
+def rprop(w, g, slots, lr, iteration, eta_minus, eta_plus, step_min, step_max):
+    """Slots: last gradient, 0 after a change of its sign; step, 0 before the first gradient that is not 0."""
+    xp = _xp(w)
+    last, size = slots
+    size = xp.where((size == 0) & (g != 0), min(max(lr, step_min), step_max), size)
+    agree = xp.sign(g) * xp.sign(last)
+    changed = xp.clip(xp.where(agree > 0, eta_plus, eta_minus) * size, step_min, step_max)
+    size = xp.where(agree == 0, size, changed)
+    g = xp.where(agree < 0, 0, g)
+    return w - xp.sign(g) * size, [g, size]
+
+
+def moving_average(w, value, slots, lr, iteration, momentum):
+    return momentum * w + (1 - momentum) * value, []
+
+
+_SLOTS = {"adagrad": 1, "adadelta": 2, "nadam": 2, "lion": 1, "rprop": 2, "moving_average": 0}
+
+
 def slot_count(op, attrs):
     """How many moments an optimizer op keeps with these attributes."""
     if op == "sgd":
         return int(attrs["momentum"] != 0)
     if op == "rmsprop":
         return 3 if attrs["centered"] else 2 if attrs["momentum"] else 1
-    return 3 if attrs["amsgrad"] else 2
+    if op == "adam":
+        return 3 if attrs["amsgrad"] else 2
+    return _SLOTS[op]
 
 
 # ---- running a Program ----
