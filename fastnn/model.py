@@ -495,6 +495,17 @@ class Model(Layer):
             return count
         return min(check_int("Model", "batch_size", batch_size, 1), count)
 
+    def _train_rows(self, batch_size, count):
+        """Samples of a batch of `fit`; an optimizer that needs all of them takes no less."""
+        rows = self._rows(batch_size, count if self.optimizer.full_batch else _TRAIN_ROWS, count)
+        if self.optimizer.full_batch and rows < count:
+            name = type(self.optimizer).__name__
+            raise ArgumentError(
+                f"fit: {name} needs all {count} samples in one batch, got batch_size={batch_size!r}; "
+                "leave batch_size out"
+            )
+        return rows
+
     # -- training --
 
     def fit(
@@ -528,7 +539,8 @@ class Model(Layer):
         y : array_like, shape (n, ...), or list or dict of them
             Targets: class indices (n,) for sparse losses, else the output's shape.
         batch_size : int or "full", optional
-            Samples a step; 32 by default, the whole set for "full".
+            Samples a step; 32 by default, the whole set for "full". Optimizers that work on full batches
+            (`Optimizer.full_batch`) take the whole set and refuse less.
         epochs : int, default 1
             The epoch to train up to, counted from 0: `epochs - initial_epoch` are run.
         verbose : {"auto", 0, 1, 2}
@@ -592,7 +604,7 @@ class Model(Layer):
             validation = dict(zip(arrays, last)), count - first_row, first_row, ""
             arrays, count = dict(zip(arrays, first)), first_row
         self._weigh_classes(arrays, class_weight)
-        rows = self._rows(batch_size, _TRAIN_ROWS, count)
+        rows = self._train_rows(batch_size, count)
         steps = -(-count // rows)
         if steps_per_epoch is not None:
             steps = min(steps, check_int("fit", "steps_per_epoch", steps_per_epoch, 1))

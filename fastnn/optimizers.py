@@ -1,4 +1,4 @@
-"""Optimizers: arguments, and the update op of each, named and defined as in Keras 3."""
+"""Optimizers: arguments and the update op of each, named and defined as in Keras 3 (Rprop: in PyTorch)."""
 
 import numpy as np
 
@@ -31,6 +31,8 @@ class Optimizer(Configurable):
         Largest L2 norm of all gradients together. Only one of the three can be set.
     name : str, optional
     """
+
+    full_batch = False  # whether `fit` may only be asked for batches of all samples
 
     def __init__(
         self,
@@ -280,6 +282,213 @@ class AdamW(Adam):
             name,
             **kwargs,
         )
+
+
+@registry.add
+class Adagrad(Optimizer):
+    """s += g^2; w -= lr * g / sqrt(s + epsilon) (Duchi, Hazan, Singer, JMLR 12, 2011).
+
+    Parameters
+    ----------
+    learning_rate : float or LearningRateSchedule, default 0.001
+    initial_accumulator_value : float, default 0.1
+        What s starts from, at least 0.
+    epsilon : float, default 1e-7
+    weight_decay, clipnorm, clipvalue, global_clipnorm, name
+        See `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        initial_accumulator_value=0.1,
+        epsilon=1e-7,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        name=None,
+        **kwargs,
+    ):
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name, **kwargs)
+        self.initial_accumulator_value = check_float(
+            "Adagrad", "initial_accumulator_value", initial_accumulator_value, low=0
+        )
+        self.epsilon = check_float("Adagrad", "epsilon", epsilon, low=0)
+
+    def update_op(self):
+        return "adagrad", {
+            "initial_accumulator_value": self.initial_accumulator_value,
+            "epsilon": self.epsilon,
+            "weight_decay": self._decay(),
+        }
+
+
+@registry.add
+class Adadelta(Optimizer):
+    """w -= lr * d with d = g * sqrt((u + epsilon) / (v + epsilon)) (Zeiler, arXiv:1212.5701).
+
+    v = rho * v + (1 - rho) * g^2 goes before, u = rho * u + (1 - rho) * d^2 after. Zeiler's own rate is 1.
+
+    Parameters
+    ----------
+    learning_rate : float or LearningRateSchedule, default 0.001
+    rho : float, default 0.95
+        In [0, 1].
+    epsilon : float, default 1e-7
+    weight_decay, clipnorm, clipvalue, global_clipnorm, name
+        See `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        rho=0.95,
+        epsilon=1e-7,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        name=None,
+        **kwargs,
+    ):
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name, **kwargs)
+        self.rho = check_float("Adadelta", "rho", rho, low=0, high=1)
+        self.epsilon = check_float("Adadelta", "epsilon", epsilon, low=0)
+
+    def update_op(self):
+        return "adadelta", {"rho": self.rho, "epsilon": self.epsilon, "weight_decay": self._decay()}
+
+
+@registry.add
+class Nadam(Optimizer):
+    """Adam with Nesterov's momentum (Dozat, 2016, "Incorporating Nesterov Momentum into Adam").
+
+    With m and v as in `Adam`, a_t = beta_1 * (1 - 0.96^t / 2) and p_t = a_1 ... a_t, the t-th update is
+    w -= lr * (a_{t+1} m / (1 - p_{t+1}) + (1 - a_t) g / (1 - p_t)) / (sqrt(v / (1 - beta_2^t)) + epsilon).
+
+    Parameters
+    ----------
+    learning_rate : float or LearningRateSchedule, default 0.001
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        In [0, 1).
+    epsilon : float, default 1e-7
+    weight_decay, clipnorm, clipvalue, global_clipnorm, name
+        See `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-7,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        name=None,
+        **kwargs,
+    ):
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name, **kwargs)
+        self.beta_1 = check_float("Nadam", "beta_1", beta_1, low=0, high=1, exclusive=("high",))
+        self.beta_2 = check_float("Nadam", "beta_2", beta_2, low=0, high=1, exclusive=("high",))
+        self.epsilon = check_float("Nadam", "epsilon", epsilon, low=0)
+
+    def update_op(self):
+        return "nadam", {
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+            "weight_decay": self._decay(),
+        }
+
+
+@registry.add
+class Lion(Optimizer):
+    """w -= lr * sign(beta_1 * m + (1 - beta_1) * g); m = beta_2 * m + (1 - beta_2) * g.
+
+    The source is Chen et al., arXiv:2302.06675, who take a rate 3 to 10 times smaller than for Adam.
+
+    Parameters
+    ----------
+    learning_rate : float or LearningRateSchedule, default 0.001
+    beta_1 : float, default 0.9
+        In (0, 1].
+    beta_2 : float, default 0.99
+        In [0, 1].
+    weight_decay, clipnorm, clipvalue, global_clipnorm, name
+        See `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        beta_1=0.9,
+        beta_2=0.99,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        name=None,
+        **kwargs,
+    ):
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name, **kwargs)
+        self.beta_1 = check_float("Lion", "beta_1", beta_1, low=0, high=1, exclusive=("low",))
+        self.beta_2 = check_float("Lion", "beta_2", beta_2, low=0, high=1)
+
+    def update_op(self):
+        return "lion", {"beta_1": self.beta_1, "beta_2": self.beta_2, "weight_decay": self._decay()}
+
+
+@registry.add
+class Rprop(Optimizer):
+    """w -= d * sign(g) on full batches, each element with its own step d (Riedmiller, Braun, ICNN 1993).
+
+    Where g has the sign of the gradient before, d grows to etas[1] * d; where it has the other one, d shrinks
+    to etas[0] * d and the element rests once, as if g were 0. The signs of gradients mean little on a part of
+    the samples, so `fit` takes all samples as one batch and refuses any other batch size. Names and defaults
+    are those of ``torch.optim.Rprop``.
+
+    Parameters
+    ----------
+    learning_rate : float or LearningRateSchedule, default 0.01
+        The first step d of each element; later values of a schedule change nothing.
+    etas : tuple of two float, default (0.5, 1.2)
+        The shrinking factor in (0, 1), and the growing one above 1.
+    step_sizes : tuple of two float, default (1e-6, 50.0)
+        Bounds of d, above 0.
+    name : str, optional
+    """
+
+    full_batch = True
+
+    def __init__(self, learning_rate=0.01, etas=(0.5, 1.2), step_sizes=(1e-6, 50.0), name=None):
+        super().__init__(learning_rate, name=name)
+        low, high = self._pair("etas", etas)
+        self.etas = (
+            check_float("Rprop", "etas[0]", low, low=0, high=1, exclusive=("low", "high")),
+            check_float("Rprop", "etas[1]", high, low=1, exclusive=("low",)),
+        )
+        low, high = self._pair("step_sizes", step_sizes)
+        low = check_float("Rprop", "step_sizes[0]", low, low=0, exclusive=("low",))
+        self.step_sizes = (low, check_float("Rprop", "step_sizes[1]", high, low=low))
+
+    @staticmethod
+    def _pair(argument, value):
+        try:
+            low, high = value
+        except (TypeError, ValueError):
+            raise ArgumentError(f"Rprop: {argument} is a pair of numbers, got {value!r}.") from None
+        return low, high
+
+    def update_op(self):
+        return "rprop", {
+            "eta_minus": self.etas[0],
+            "eta_plus": self.etas[1],
+            "step_min": self.step_sizes[0],
+            "step_max": self.step_sizes[1],
+        }
 
 
 get, serialize, deserialize = registry.get, registry.serialize, registry.deserialize
