@@ -109,7 +109,7 @@ class Model(Layer):
         held = {p.dtype for layer in layers for p in layer.weights if p._storage is not None}
         self.dtype = self.dtype or (held.pop() if len(held) == 1 else check_dtype(None))
         self._layers = layers
-        self._forward, self._params = trace(self._inputs, self._outputs, self.dtype, self._output_names)
+        self._trace()
         names = {}
         for layer in layers:
             if names.setdefault(layer.name, layer) is not layer:
@@ -123,14 +123,18 @@ class Model(Layer):
                 "give the layers of nested models names of their own"
             )
         self._parameters = MappingProxyType(by_name)
-        self._input_ids = [t.id for t in self._forward.of_kind("input")]
-        self._output_ids = [root.tensor for root in self._forward.roots_of("output")]
         self._compiled = self._runtime = None
         self.built = True
         if not self._trainable:
             self.trainable = False
         if self._settings is not None:
             self._link()
+
+    def _trace(self):
+        """Makes the forward Program."""
+        self._forward, self._params = trace(self._inputs, self._outputs, self.dtype, self._output_names)
+        self._input_ids = [t.id for t in self._forward.of_kind("input")]
+        self._output_ids = [root.tensor for root in self._forward.roots_of("output")]
 
     def _needs_built(self, what):
         if not self.built:
@@ -337,6 +341,7 @@ class Model(Layer):
 
     def _link(self):
         """Makes the Program that trains out of the forward one and the settings."""
+        self._trace()  # what layers emit may depend on whether they are trainable now
         s, names = self._settings, self._output_names
         compiled = compile_program(
             self._forward,
@@ -1073,7 +1078,7 @@ class Sequential(Model):
                     f"{self._label} has a layer named {layer.name!r} already; give each a name of its own"
                 )
             if self._source is None and not self._layers and layer._first_shape is not None:
-                self._source = Input(layer._first_shape)
+                self._source = Input(layer._first_shape, dtype=layer.input_dtype)
             self._layers.append(layer)
         elif not isinstance(layer, Tensor):
             raise ArgumentTypeError(
@@ -1101,7 +1106,9 @@ class Sequential(Model):
     def build(self, shape=None):
         """Make the parameters for inputs of `shape`, the batch (None) included."""
         if self._source is None and shape is not None:
-            self._source = Input(tuple(shape)[1:])
+            self._source = Input(
+                tuple(shape)[1:], dtype=self._layers[0].input_dtype if self._layers else None
+            )
             try:
                 self._chain()
             except BaseException:

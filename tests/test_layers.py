@@ -112,9 +112,9 @@ def test_contract(make, shapes, count, out, function):
         (
             lambda: layers.Add(name="h"),
             [(3,), (4,)],
-            r"Add 'h' expects tensors of one shape, got \(None, 3\), \(None, 4\)",
+            r"Add 'h' expects tensors whose shapes broadcast, got \(None, 3\), \(None, 4\)",
         ),
-        (lambda: layers.Multiply(name="h"), [(3,), (3, 1)], "Multiply 'h' expects tensors of one shape"),
+        (lambda: layers.Multiply(name="h"), [(3,), (3, 2)], "Multiply 'h' expects tensors whose shapes broad"),
         (lambda: layers.Concatenate(name="h"), [(3, 2), (4, 3)], "agree in every dimension but 2"),
         (lambda: layers.Concatenate(name="h"), [(3,), (4, 3)], "agree in every dimension but 1"),
         (

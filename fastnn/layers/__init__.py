@@ -1,14 +1,38 @@
 """Layers. Arguments, defaults and names are those of Keras 3."""
 
-from .activations import ELU, LeakyReLU, ReLU, Softmax
+from .activations import ELU, LeakyReLU, PReLU, ReLU, Softmax
+from .augmentation import MixUp, RandomErasing, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
 from .base import Layer, Parameter, deserialize, serialize
-from .core import Activation, Dense, Input, InputLayer
-from .merging import Add, Concatenate, Multiply, add, concatenate, multiply
-from .regularization import Dropout
+from .core import Activation, Dense, Embedding, Input, InputLayer
+from .merging import (
+    Add,
+    Average,
+    Concatenate,
+    Dot,
+    Maximum,
+    Minimum,
+    Multiply,
+    Subtract,
+    add,
+    average,
+    concatenate,
+    dot,
+    maximum,
+    minimum,
+    multiply,
+    subtract,
+)
+from .normalization import BatchNormalization, LayerNormalization, UnitNormalization
+from .preprocessing import CategoryEncoding, Normalization, Rescaling
+from .regularization import AlphaDropout, Dropout, GaussianDropout, GaussianNoise
 from .reshaping import Flatten, Reshape
 
 __all__ = [
-    "Activation", "Add", "Concatenate", "Dense", "Dropout", "ELU", "Flatten", "Input", "InputLayer", "Layer",
-    "LeakyReLU", "Multiply", "Parameter", "ReLU", "Reshape", "Softmax", "add", "concatenate", "deserialize",
-    "multiply", "serialize",
+    "Activation", "Add", "AlphaDropout", "Average", "BatchNormalization", "CategoryEncoding", "Concatenate",
+    "Dense", "Dot", "Dropout", "ELU", "Embedding", "Flatten", "GaussianDropout", "GaussianNoise", "Input",
+    "InputLayer", "Layer", "LayerNormalization", "LeakyReLU", "Maximum", "Minimum", "MixUp", "Multiply",
+    "Normalization", "PReLU", "Parameter", "RandomErasing", "RandomFlip", "RandomRotation",
+    "RandomTranslation", "RandomZoom", "ReLU", "Rescaling", "Reshape", "Softmax", "Subtract",
+    "UnitNormalization", "add", "average", "concatenate", "deserialize", "dot", "maximum", "minimum",
+    "multiply", "serialize", "subtract",
 ]  # fmt: skip

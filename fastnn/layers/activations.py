@@ -1,7 +1,9 @@
 """Activations with arguments, as layers."""
 
-from .. import activations
-from ..arguments import check_float
+from .. import activations, initializers, regularizers
+from ..arguments import check_float, check_int
+from ..errors import ArgumentError, ShapeError
+from ..graph import emit
 from .base import Layer, registry
 
 
@@ -103,3 +105,78 @@ class Softmax(_ActivationLayer):
         super().__init__(**kwargs)
         self.axis = axis
         self.built = True
+
+
+@registry.add
+class PReLU(Layer):
+    """x for x >= 0, alpha x below, with trained alphas (He et al., arXiv:1502.01852).
+
+    Parameters
+    ----------
+    alpha_initializer : str or Initializer, default "zeros"
+    alpha_regularizer : str or Regularizer, optional
+    alpha_constraint : None
+        Not supported.
+    shared_axes : int or sequence of int, optional
+        Dimensions along which one alpha serves all elements, the batch being 0: [1, 2] for one alpha a
+        channel of (batch, height, width, channels). By default every element of a sample has its own.
+    name, trainable, dtype
+        See `Layer`.
+
+    Attributes
+    ----------
+    alpha : Parameter
+        Of a sample's shape, with 1 where it is shared.
+    """
+
+    def __init__(
+        self,
+        alpha_initializer="zeros",
+        alpha_regularizer=None,
+        alpha_constraint=None,
+        shared_axes=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.alpha_initializer = initializers.get(alpha_initializer)
+        self.alpha_regularizer = regularizers.get(alpha_regularizer)
+        self._refuse(alpha_constraint=alpha_constraint)
+        if shared_axes is not None:
+            shared_axes = shared_axes if isinstance(shared_axes, (list, tuple)) else [shared_axes]
+            shared_axes = [check_int(self._label, "shared_axes", a) for a in shared_axes]
+        self.shared_axes = shared_axes
+        self.alpha = None
+
+    def build(self, shape):
+        self._needs_one(shape)
+        self._needs_rank(2, shape)
+        sizes = list(shape[1:])
+        for axis in self.shared_axes or ():
+            if not 1 <= axis < len(shape):
+                raise ArgumentError(
+                    f"{self._label}: shared_axes must name dimensions after the batch of {shape}, got {axis}."
+                )
+            sizes[axis - 1] = 1
+        self.alpha = self.add_weight(
+            tuple(sizes), self.alpha_initializer, self.alpha_regularizer, name="alpha"
+        )
+
+    def call(self, x):
+        self._needs_one(x)
+        fits = len(self.alpha.shape) == x.ndim - 1 and all(
+            a in (1, d) for a, d in zip(self.alpha.shape, x.shape[1:])
+        )
+        if not fits:
+            raise ShapeError(
+                f"{self._label} expects samples that fit alphas of shape {self.alpha.shape}, got {x.shape}."
+            )
+        below = emit("multiply", emit("minimum", x, x.builder.emit("full", value=0, shape=())), self.alpha)
+        return emit("add", emit("relu", x), below)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "alpha_initializer": initializers.serialize(self.alpha_initializer),
+            "alpha_regularizer": regularizers.serialize(self.alpha_regularizer),
+            "shared_axes": self.shared_axes,
+        }

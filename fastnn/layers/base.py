@@ -153,6 +153,11 @@ class Layer:
         Whether the parameters exist.
     """
 
+    # Whether `call` emits other nodes for a frozen layer: a model then traces anew when it is compiled.
+    call_follows_trainable = False
+    # The dtype of the Input that a Sequential makes in front of the layer.
+    input_dtype = None
+
     def __init__(self, name=None, trainable=True, dtype=None, input_shape=None, input_dim=None, **kwargs):
         for argument in kwargs:
             known = inspect.signature(type(self)).parameters | inspect.signature(Layer).parameters
@@ -368,6 +373,12 @@ class Layer:
 
     # -- errors that layers share --
 
+    def _refuse(self, **arguments):
+        """Raises for arguments of Keras that fastnn does not support and that are set."""
+        for name, value in arguments.items():
+            if value is not None and value is not False:
+                raise ArgumentError(f"{self._label}: {name} is not supported, got {value!r}; leave it out.")
+
     def _needs_rank(self, least, shape):
         if len(shape) < least:
             raise ShapeError(
@@ -378,6 +389,13 @@ class Layer:
         if isinstance(shape, list):
             raise GraphError(
                 f"{self._label} takes one tensor, got a list of {len(shape)}; join them with Concatenate."
+            )
+
+    def _needs_integers(self, x):
+        if x.dtype != "int32":
+            raise DtypeError(
+                f"{self._label} expects integers, got a tensor of {x.dtype}; make it with "
+                "Input(..., dtype='int32')."
             )
 
     def _needs_several(self, shapes):

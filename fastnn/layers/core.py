@@ -189,3 +189,93 @@ class Activation(Layer):
 
     def get_config(self):
         return {**super().get_config(), "activation": activations.serialize(self.activation)}
+
+
+@registry.add
+class Embedding(Layer):
+    """Vectors for integers: output[..., :] = embeddings[input[...], :].
+
+    Parameters
+    ----------
+    input_dim : int
+        Number of vectors; inputs lie in [0, input_dim).
+    output_dim : int
+        Length of a vector.
+    embeddings_initializer : str or Initializer, default "uniform"
+    embeddings_regularizer : str or Regularizer, optional
+    embeddings_constraint : None
+        Not supported.
+    mask_zero : bool
+        Only False is supported.
+    weights : array_like, shape (input_dim, output_dim), optional
+        Initial values in place of the initializer's.
+    lora_rank, lora_alpha : None
+        Not supported.
+    name, trainable, dtype
+        See `Layer`.
+
+    Attributes
+    ----------
+    embeddings : Parameter
+        Shape (input_dim, output_dim).
+
+    Notes
+    -----
+    The input is of integers, of any shape: ``Input((10,), dtype="int32")``. A Sequential that begins with an
+    Embedding makes such an Input by itself.
+    """
+
+    input_dtype = "int32"
+
+    def __init__(
+        self,
+        input_dim,
+        output_dim,
+        embeddings_initializer="uniform",
+        embeddings_regularizer=None,
+        embeddings_constraint=None,
+        mask_zero=False,
+        weights=None,
+        lora_rank=None,
+        lora_alpha=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.input_dim = check_int(self._label, "input_dim", input_dim, low=1)
+        self.output_dim = check_int(self._label, "output_dim", output_dim, low=1)
+        self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
+        self._refuse(
+            embeddings_constraint=embeddings_constraint,
+            mask_zero=mask_zero,
+            lora_rank=lora_rank,
+            lora_alpha=lora_alpha,
+        )
+        self.embeddings = None
+        self._given = weights
+
+    def build(self, shape):
+        self._needs_one(shape)
+        self.embeddings = self.add_weight(
+            (self.input_dim, self.output_dim),
+            self.embeddings_initializer,
+            self.embeddings_regularizer,
+            name="embeddings",
+        )
+        if self._given is not None:
+            given = self._given
+            self.embeddings.assign(given[0] if isinstance(given, list) and len(given) == 1 else given)
+
+    def call(self, x):
+        self._needs_one(x)
+        self._needs_integers(x)
+        return emit("embedding", self.embeddings, x)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "input_dim": self.input_dim,
+            "output_dim": self.output_dim,
+            "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
+            "embeddings_regularizer": regularizers.serialize(self.embeddings_regularizer),
+        }
