@@ -94,6 +94,12 @@ const char *fnn_isa_at(int i) {
     return NULL;
 }
 
+const char *fnn_isa_built(int i, int *runs) {
+    if (i < 0 || i >= N_ISAS) return NULL;
+    *runs = isas[i].runs();
+    return isas[i].f32->isa;
+}
+
 const fnn_kernels *fnn_kernels_find(const char *isa, fnn_type real) {
     int i = isa ? isa_index(isa) : active();
     if (i < 0) return NULL;

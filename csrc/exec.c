@@ -21,8 +21,15 @@ static void run_stage(const fnn_stage *stage, int thread, int threads, int64_t l
         break;
     case SHARE_ONE:
         lo = 0;
-        hi = thread == 0;
+        hi = thread == 0 ? stage->unit : 0;
         break;
+    case SHARE_PANELS: {
+        int64_t panels = t->layout.items / t->layout.tiles_k;
+        lo = cut(panels, thread, threads) * t->layout.nr;
+        hi = cut(panels, thread + 1, threads) * t->layout.nr;
+        if (hi > t->layout.cols) hi = t->layout.cols;
+        break;
+    }
     default:
         lo = cut(t->layout.items, thread, threads);
         hi = cut(t->layout.items, thread + 1, threads);
@@ -65,10 +72,10 @@ static double element(const fnn_session *s, const fnn_view *v, int64_t i) {
     return s->model->program.real == TYPE_F64 ? ((const double *)v->p)[i] : (double)((const float *)v->p)[i];
 }
 
-/* Adds this batch's losses, metrics and penalties, each in the order of its rows; returns its loss. */
+/* Adds this batch's losses, metrics, penalties and tallies, each in the order of its rows; returns its loss. */
 static double add_up(fnn_session *s) {
     const fnn_program *p = &s->model->program;
-    double rows = (double)s->step.rows, batch_loss = 0;
+    double rows = (double)s->step.rows, batch_loss = 0, *tally = s->sums + 2 * p->n_roots;
     for (int i = 0; i < p->n_roots; i++) {
         const fnn_root *r = &p->roots[i];
         const fnn_view *v = &s->views[r->tensor];
@@ -79,6 +86,10 @@ static double add_up(fnn_session *s) {
             sum[0] += value * rows;
             sum[1] += rows;
             batch_loss += value;
+        } else if (r->kind == ROOT_TALLY) {
+            int64_t size = v->lead * v->cols;
+            for (int64_t k = 0; k < size; k++) tally[k] += element(s, v, k);
+            tally += size;
         } else if (r->kind == ROOT_LOSS || r->kind == ROOT_METRIC) {
             int64_t each = v->lead * v->cols;
             double total = 0, weights = 0;
@@ -96,18 +107,25 @@ static double add_up(fnn_session *s) {
     return batch_loss;
 }
 
-int fnn_results(const fnn_session *s, double *values, int count) {
+/* Calls on each number of the results, in their order: copies them from the sums to `out`, or back from `in`. */
+static int64_t copy_sums(const fnn_session *s, double *out, const double *in, int64_t count) {
     static const fnn_root_kind kinds[] = {ROOT_LOSS, ROOT_METRIC, ROOT_PENALTY};
     const fnn_program *p = &s->model->program;
-    int n = 0;
+    int64_t n = 0;
     for (int k = 0; k < 3; k++)
         for (int i = 0; i < p->n_roots; i++)
-            if (p->roots[i].kind == kinds[k]) {
-                if (n + 2 <= count) memcpy(values + n, &s->sums[2 * i], 2 * sizeof *values);
-                n += 2;
+            for (int part = 0; p->roots[i].kind == kinds[k] && part < 2; part++, n++) {
+                if (out && n < count) out[n] = s->sums[2 * i + part];
+                if (in) s->sums[2 * i + part] = in[n];
             }
+    for (int64_t t = 0; t < p->tallied; t++, n++) {
+        if (out && n < count) out[n] = s->sums[2 * p->n_roots + t];
+        if (in) s->sums[2 * p->n_roots + t] = in[n];
+    }
     return n;
 }
+
+int fnn_results(const fnn_session *s, double *values, int count) { return (int)copy_sums(s, values, NULL, count); }
 
 /* ---- passes ---- */
 
@@ -187,13 +205,28 @@ static int begin(fnn_session *s, const fnn_pass *pass, fnn_error *err) {
     s->steps_total = steps;
     s->step.seed = pass->seed;
     s->step.epoch = pass->epoch;
-    memset(s->sums, 0, 2 * sizeof *s->sums * (size_t)s->model->program.n_roots);
+    const fnn_program *p = &s->model->program;
+    memset(s->sums, 0, sizeof *s->sums * (2 * (size_t)p->n_roots + (size_t)p->tallied));
     s->begun = true;
     return FNN_OK;
 }
 
 int fnn_begin(fnn_session *s, const fnn_pass *pass, fnn_error *err) {
     return enter(s, err) ? FNN_ERR_STATE : leave(s, begin(s, pass, err));
+}
+
+static int set_results(fnn_session *s, const double *values, int count, fnn_error *err) {
+    int64_t needed = copy_sums(s, NULL, NULL, 0);
+    if (count != needed)
+        return fnn_fail(err, FNN_ERR_ARGUMENT, "%d results for a session of %lld", count, (long long)needed);
+    if (!s->begun || s->steps_done != s->pass.first_step)
+        return fnn_fail(err, FNN_ERR_STATE, "results are put back after a pass was begun, before its first step");
+    copy_sums(s, NULL, values, count);
+    return FNN_OK;
+}
+
+int fnn_set_results(fnn_session *s, const double *values, int count, fnn_error *err) {
+    return enter(s, err) ? FNN_ERR_STATE : leave(s, set_results(s, values, count, err));
 }
 
 static void choose_samples(fnn_session *s) {
@@ -310,7 +343,7 @@ static int copy_gradient(const fnn_session *s, int index, void *values, int64_t 
             return fnn_fail(err, FNN_ERR_ARGUMENT, "%lld values for a gradient of %lld", (long long)count,
                             (long long)needed);
         if (!t->batched) {
-            fnn_layout l = fnn_layout_of(s->model->kernels, t->ndim, t->dim);
+            fnn_layout l = fnn_layout_of(s->model->kernels, t);
             fnn_layout_read(&l, size, v->p, values);
         } else {
             for (int64_t r = 0; r < s->step.rows * v->lead; r++)

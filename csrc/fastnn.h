@@ -38,6 +38,7 @@ extern "C" {
 #define FNN_MAX_ROWS ((int64_t)1 << 40)
 #define FNN_MAX_SLOTS 3                      /* optimizer moments per parameter */
 #define FNN_MAX_THREADS 256
+#define FNN_MAX_TALLIED (1 << 24)            /* elements of all tallies of a program */
 
 enum fnn_status {
     FNN_OK = 0,
@@ -83,6 +84,8 @@ typedef struct fnn_array {
 /* ---- library ---- */
 FNN_API const char *fnn_isa(void);              /* the active instruction set */
 FNN_API const char *fnn_isa_at(int i);          /* the i-th that this CPU runs, best first; else NULL */
+/* The i-th that is built in, best first, and whether this CPU runs it; else NULL. */
+FNN_API const char *fnn_isa_built(int i, int *runs);
 FNN_API int fnn_set_threads(int n);             /* 0: as many as the process may run on */
 FNN_API int fnn_get_threads(void);
 
@@ -141,9 +144,13 @@ FNN_API int fnn_begin(fnn_session *session, const fnn_pass *pass, fnn_error *err
  * holds one learning rate a step (lr_count >= steps run) or a single one for all (lr_count 1). */
 FNN_API int fnn_run(fnn_session *session, int64_t max_steps, double max_ms, const double *lr,
                     int64_t lr_count, int64_t *steps_done, int *finished, fnn_error *err);
-/* Sums since fnn_begin: (sum, weight) for each loss root, then for each metric, then for each penalty. A loss
- * divides by the samples seen, a metric by the sum of its sample weights, a penalty by the samples seen. */
+/* Sums since fnn_begin: (sum, weight) for each loss root, then for each metric, then for each penalty; then the
+ * elements of each tally, row-major. A loss divides by the samples seen, a metric by the sum of its sample
+ * weights, a penalty by the samples seen. Returns how many numbers there are; those beyond `count` are left out. */
 FNN_API int fnn_results(const fnn_session *session, double *values, int count);
+/* Puts back the sums of an interrupted pass, all that fnn_results gave: after fnn_begin with its first_step, before
+ * the first step. */
+FNN_API int fnn_set_results(fnn_session *session, const double *values, int count, fnn_error *err);
 /* After a run in FNN_GRADIENTS: the gradient of the i-th grad root, row-major. */
 FNN_API int fnn_gradient(fnn_session *session, int index, void *values, int64_t count, fnn_error *err);
 

@@ -18,7 +18,7 @@ typedef enum {
     RULE_BROADCAST, RULE_SPREAD, RULE_MOMENTS, RULE_MOMENTS_GRAD, RULE_NORM, RULE_NORM_GRAD, RULE_CONCAT,
     RULE_SLICE, RULE_PAD, RULE_RESHAPE, RULE_TRANSPOSE, RULE_FULL, RULE_EMBED, RULE_EMBED_GRAD, RULE_ONE_HOT,
     RULE_TO_REAL, RULE_RANDOM, RULE_WARP, RULE_LOSS, RULE_LOSS_GRAD, RULE_LOSS_IDX, RULE_LOSS_IDX_GRAD,
-    RULE_SEED, RULE_SCALAR, RULE_CLIP, RULE_UPDATE
+    RULE_SEED, RULE_SCALAR, RULE_CLIP, RULE_UPDATE, RULE_LAYOUT
 } fnn_rule;
 typedef enum { NEEDS_NONE, NEEDS_X, NEEDS_Y } fnn_needs;
 
@@ -52,7 +52,7 @@ typedef struct {
     bool batched;
     int64_t dim[FNN_MAX_DIMS];       /* dim[0] is 1 where batched */
     char *name;
-    int64_t lead, cols;              /* batched: rows a sample, last dimension; else 1 or dim[0], the rest */
+    int64_t lead, cols;              /* the product of the other dimensions without the batch; the last one */
     int producer;                    /* node, -1 if none */
     bool updated;                    /* a param that an optimizer writes */
     bool panel;                      /* stored as PANEL: two dimensions, no batch, see fnn_layout */
@@ -76,9 +76,11 @@ typedef struct {
     fnn_node *nodes;
     fnn_root *roots;
     int slots;
+    int64_t tallied;                 /* elements of all tallies */
 } fnn_program;
 
 int fnn_program_parse(const char *text, size_t length, fnn_program *program, fnn_error *err);
+int fnn_program_lower(fnn_program *program, fnn_error *err);
 void fnn_program_clear(fnn_program *program);
 
 /* ---- how a parameter lies in memory ----
@@ -228,7 +230,7 @@ struct fnn_model {
 };
 
 size_t fnn_real_size(fnn_type real);
-fnn_layout fnn_layout_of(const fnn_kernels *k, int ndim, const int64_t *dim);
+fnn_layout fnn_layout_of(const fnn_kernels *k, const fnn_tensor *t);
 void fnn_layout_read(const fnn_layout *l, size_t real_size, const void *stored, void *row_major);
 void fnn_layout_write(const fnn_layout *l, size_t real_size, void *stored, const void *row_major);
 void fnn_model_hold(fnn_model *m, bool write);
@@ -236,13 +238,15 @@ void fnn_model_let_go(fnn_model *m, bool write);
 
 /* ---- plan.c: a session's tasks, in phases between which all threads meet ---- */
 
-typedef enum { SHARE_ROWS, SHARE_ELEMENTS, SHARE_TILES, SHARE_ONE } fnn_share;
+typedef enum { SHARE_ROWS, SHARE_ELEMENTS, SHARE_TILES, SHARE_PANELS, SHARE_ONE } fnn_share;
 
 typedef struct {
     fnn_task task;
     fnn_share share;
-    int64_t unit;                    /* SHARE_ROWS: the kernel's rows a sample */
+    int64_t unit;                    /* SHARE_ROWS: the kernel's rows a sample; SHARE_ONE: all its rows */
     int phase;
+    int chain;                       /* stages from here on that are run block by block, mostly 1 */
+    int64_t block;                   /* samples a block */
     double ns_row, ns_fixed;         /* estimated cost: a sample, and the rest */
 } fnn_stage;
 
@@ -278,7 +282,7 @@ struct fnn_session {
     fnn_pass pass;
     int64_t steps_done, steps_total;
     bool begun, busy;
-    double *sums;                    /* (sum, weight) a root */
+    double *sums;                    /* (sum, weight) a root, then the elements of the tallies */
     int stop;                        /* set by the thread that found bad data */
     fnn_error *faults;               /* the first found while gathering, one a thread */
 };

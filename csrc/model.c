@@ -8,11 +8,11 @@ size_t fnn_real_size(fnn_type real) { return real == TYPE_F64 ? sizeof(double) :
 
 /* ---- layouts ---- */
 
-fnn_layout fnn_layout_of(const fnn_kernels *k, int ndim, const int64_t *dim) {
-    fnn_layout l = {.panel = ndim == 2, .rows = 1, .cols = 1};
+fnn_layout fnn_layout_of(const fnn_kernels *k, const fnn_tensor *t) {
+    fnn_layout l = {.panel = t->panel, .rows = 1, .cols = t->lead * t->cols};
     if (l.panel) {
-        l.rows = dim[0];
-        l.cols = dim[1];
+        l.rows = t->lead;
+        l.cols = t->cols;
         l.nr = k->nr;
         l.mr = k->mr;
         l.stride_k = l.rows | 1;
@@ -20,7 +20,6 @@ fnn_layout fnn_layout_of(const fnn_kernels *k, int ndim, const int64_t *dim) {
         l.tiles_k = (l.rows + l.mr - 1) / l.mr;
         l.items = (l.cols + l.nr - 1) / l.nr * l.tiles_k;
     } else {
-        for (int i = 0; i < ndim; i++) l.cols *= dim[i];
         l.size = l.cols;
         l.items = (l.size + FNN_FLAT_ITEM - 1) / FNN_FLAT_ITEM;
     }
@@ -86,7 +85,7 @@ static fnn_param *param_new(const fnn_kernels *k, fnn_type real, const fnn_tenso
     p->real = real;
     p->ndim = t->ndim;
     memcpy(p->dim, t->dim, sizeof p->dim);
-    p->layout = fnn_layout_of(k, t->ndim, t->dim);
+    p->layout = fnn_layout_of(k, t);
     size_t bytes = bytes_of(p->layout.size, fnn_real_size(real));
     p->w = bytes ? fnn_alloc(bytes) : NULL;
     if (!p->w) {
@@ -130,7 +129,7 @@ static int collect_guards(fnn_model *m, fnn_guard *own) {
 static int share_or_make(fnn_model *m, int i, fnn_param *given, fnn_guard *own, fnn_error *err) {
     const fnn_tensor *t = &m->program.tensors[i];
     if (given) {
-        fnn_layout l = fnn_layout_of(m->kernels, t->ndim, t->dim);
+        fnn_layout l = fnn_layout_of(m->kernels, t);
         if (given->real != m->program.real || given->ndim != t->ndim ||
             memcmp(given->dim, t->dim, sizeof(int64_t) * (size_t)t->ndim) != 0)
             return fnn_fail_at(err, FNN_ERR_ARGUMENT, i, -1, 0,
@@ -166,6 +165,7 @@ int fnn_model_create(const char *text, size_t length, const char *isa, fnn_param
     if (status == FNN_OK) {
         uint64_t host = fnn_fp_enter();   /* numbers are read */
         status = fnn_program_parse(text, length, &m->program, err);
+        if (status == FNN_OK) status = fnn_program_lower(&m->program, err);
         fnn_fp_restore(host);
     }
     if (status == FNN_OK) {

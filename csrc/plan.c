@@ -29,6 +29,8 @@ typedef struct {
 typedef struct {
     fnn_session *s;
     const fnn_program *p;
+    fnn_node *nodes;                 /* the program's, reading what in_training stands for */
+    int *chosen;                     /* by tensor: what it stands for, mostly itself */
     bool *needed;                    /* by node */
     int *readers;                    /* by tensor: needed nodes and roots that read it */
     int *only_reader;                /* by tensor: the last such node */
@@ -53,10 +55,22 @@ static const fnn_op_info *info_of(const fnn_node *n) { return &fnn_ops[n->op]; }
 
 /* ---- 1. which nodes ---- */
 
+/* in_training costs nothing: its readers read the input that this session is for. */
+static void resolve_training(planner *w) {
+    const fnn_program *p = w->p;
+    for (int i = 0; i < p->n_tensors; i++) w->chosen[i] = i;
+    for (int i = 0; i < p->n_nodes; i++) {
+        fnn_node *n = &w->nodes[i];
+        *n = p->nodes[i];
+        for (int k = 0; k < n->n_in; k++) n->in[k] = w->chosen[n->in[k]];
+        if (n->op == OP_in_training) w->chosen[n->out[0]] = n->in[!w->s->training];
+    }
+}
+
 static bool root_wanted(const fnn_session *s, const fnn_root *r) {
     switch (r->kind) {
     case ROOT_OUTPUT: return s->mode == FNN_PREDICT;
-    case ROOT_METRIC: case ROOT_PENALTY: return s->mode == FNN_EVALUATE || s->mode == FNN_TRAIN;
+    case ROOT_METRIC: case ROOT_PENALTY: case ROOT_TALLY: return s->mode == FNN_EVALUATE || s->mode == FNN_TRAIN;
     case ROOT_GRAD: return s->mode == FNN_GRADIENTS;
     default: return s->mode != FNN_PREDICT;
     }
@@ -67,11 +81,12 @@ static void mark_needed(planner *w) {
     bool *wanted = w->needed + p->n_nodes;   /* by tensor, behind the nodes */
     for (int i = 0; i < p->n_roots; i++)
         if (root_wanted(w->s, &p->roots[i])) {
-            wanted[p->roots[i].tensor] = true;
-            w->readers[p->roots[i].tensor] += 2;   /* a root is never fused away */
+            int t = w->chosen[p->roots[i].tensor];
+            wanted[t] = true;
+            w->readers[t] += 2;   /* a root is never fused away */
         }
     for (int i = p->n_nodes - 1; i >= 0; i--) {
-        const fnn_node *n = &p->nodes[i];
+        const fnn_node *n = &w->nodes[i];
         w->needed[i] = info_of(n)->rule == RULE_UPDATE && w->s->mode == FNN_TRAIN;
         for (int o = 0; o < n->n_out; o++) w->needed[i] |= wanted[n->out[o]];
         for (int k = 0; w->needed[i] && k < n->n_in; k++) {
@@ -87,8 +102,8 @@ static void mark_needed(planner *w) {
 /* The one needed node that reads the node's first output, if it is the only reader and reads it as input
  * `at`. */
 static int sole_reader(const planner *w, int node, int at) {
-    int t = w->p->nodes[node].out[0], reader = w->only_reader[t];
-    if (w->readers[t] != 1 || w->p->nodes[reader].in[at] != t) return -1;
+    int t = w->nodes[node].out[0], reader = w->only_reader[t];
+    if (w->readers[t] != 1 || w->nodes[reader].in[at] != t) return -1;
     return reader;
 }
 
@@ -98,7 +113,7 @@ static void absorb(planner *w, int node, int next) {
 }
 
 static void fuse(planner *w) {
-    const fnn_node *nodes = w->p->nodes;
+    const fnn_node *nodes = w->nodes;
     for (int i = 0; i < w->p->n_nodes; i++) w->fused_into[i] = w->last_node[i] = i;
     for (int i = 0; i < w->p->n_nodes; i++) {
         if (!w->needed[i]) continue;
@@ -112,7 +127,9 @@ static void fuse(planner *w) {
             next = sole_reader(w, at, 0);
             if (next >= 0 && nodes[next].op == OP_penalty_grad) at = next;
             int update = sole_reader(w, at, 1);
-            if (update < 0 || info_of(&nodes[update])->rule != RULE_UPDATE) continue;
+            if (update < 0 || info_of(&nodes[update])->rule != RULE_UPDATE ||
+                nodes[update].op == OP_moving_average)
+                continue;
             if (at != i && nodes[at].in[1] != nodes[update].in[0]) continue; /* another parameter's penalty */
             if (at != i) absorb(w, i, at);
             absorb(w, i, update);
@@ -124,32 +141,50 @@ static void fuse(planner *w) {
  * reader. */
 #define FOR_MEMBERS(w, first, m) \
     for (int m = (first), end_ = (w)->last_node[m]; m >= 0; \
-         m = m == end_ ? -1 : (w)->only_reader[(w)->p->nodes[m].out[0]])
+         m = m == end_ ? -1 : (w)->only_reader[(w)->nodes[m].out[0]])
 
 /* ---- 3. phases ---- */
-
-static fnn_share share_of(const planner *w, const fnn_node *n) {
-    if (info_of(n)->rule == RULE_SCALAR) return SHARE_ONE;
-    if (n->op == OP_matmul_tn) return SHARE_TILES;
-    if (n->n_out == 0 || !w->p->tensors[n->out[0]].batched) return SHARE_ELEMENTS;
-    return SHARE_ROWS;
-}
 
 static const fnn_tensor *worked_on(const planner *w, const fnn_node *n) {
     return &w->p->tensors[n->n_out ? n->out[0] : n->in[0]];
 }
 
-static int max_int(int a, int b) { return a > b ? a : b; }
-
 static bool same_extent(const fnn_tensor *a, const fnn_tensor *b) {
-    return a->ndim == b->ndim && memcmp(a->dim, b->dim, sizeof(int64_t) * (size_t)a->ndim) == 0;
+    return a->batched == b->batched && a->panel == b->panel && a->ndim == b->ndim &&
+           memcmp(a->dim, b->dim, sizeof(int64_t) * (size_t)a->ndim) == 0;
 }
+
+/* Element by element, all buffers alike? */
+static bool is_flat_map(const planner *w, const fnn_node *n) {
+    for (int i = 0; i < n->n_in; i++)
+        if (!same_extent(&w->p->tensors[n->in[i]], worked_on(w, n))) return false;
+    return true;
+}
+
+static fnn_share share_of(const planner *w, const fnn_node *n) {
+    if (n->n_out && w->p->tensors[n->out[0]].batched) return SHARE_ROWS;
+    switch (info_of(n)->rule) {
+    case RULE_MATMUL_TN: return SHARE_TILES;
+    case RULE_EMBED_GRAD: return SHARE_PANELS;
+    case RULE_SAME: case RULE_CLIP: case RULE_UPDATE: case RULE_SUM_ROWS: case RULE_MOMENTS: return SHARE_ELEMENTS;
+    case RULE_MAP: return is_flat_map(w, n) ? SHARE_ELEMENTS : SHARE_ONE;
+    default: return SHARE_ONE;
+    }
+}
+
+/* Made when the session is, and there from the beginning, as parameters are. */
+static bool is_constant(const fnn_node *n) { return n->op == OP_full; }
+
+/* Does it read rows of other threads? */
+static bool mixes_rows(const fnn_node *n) { return n->op == OP_mix || n->op == OP_mix_grad; }
+
+static int max_int(int a, int b) { return a > b ? a : b; }
 
 /* Does a thread that has done its share of `before` have all that its share of `after` reads? */
 static bool own_share(const planner *w, const fnn_node *before, const fnn_node *after) {
     fnn_share a = share_of(w, before), b = share_of(w, after);
-    if (a == SHARE_ONE || b == SHARE_ONE) return false;
-    if (a == SHARE_ROWS || b == SHARE_ROWS) return a == b;
+    if (a == SHARE_ROWS || b == SHARE_ROWS) return a == b && !mixes_rows(after);
+    if (a == SHARE_ONE || b == SHARE_ONE || a == SHARE_PANELS || b == SHARE_PANELS) return a == b && a == SHARE_ONE;
     return same_extent(worked_on(w, before), worked_on(w, after));
 }
 
@@ -159,19 +194,22 @@ static int earliest_phase(const planner *w, int first, const int *writable) {
     const fnn_program *p = w->p;
     int phase = 0;
     FOR_MEMBERS(w, first, m) {
-        const fnn_node *n = &p->nodes[m];
+        const fnn_node *n = &w->nodes[m];
         for (int k = 0; k < n->n_in; k++) {
             int from = p->tensors[n->in[k]].producer;
+            if (from >= 0 && is_constant(&w->nodes[from])) continue;
             if (from >= 0 && w->fused_into[from] != first)
-                phase = max_int(phase, w->phase[w->fused_into[from]] + !own_share(w, &p->nodes[from], n));
+                phase = max_int(phase, w->phase[w->fused_into[from]] + !own_share(w, &w->nodes[from], n));
             /* Each thread brings in its own rows, in phase 0. */
-            if (from < 0 && p->tensors[n->in[k]].batched && share_of(w, n) != SHARE_ROWS)
+            if (from < 0 && p->tensors[n->in[k]].batched && (share_of(w, n) != SHARE_ROWS || mixes_rows(n)))
                 phase = max_int(phase, 1);
         }
         if (info_of(n)->rule == RULE_UPDATE) phase = max_int(phase, writable[n->in[0]]);
     }
     return phase;
 }
+
+static bool has_stage(const planner *w, int node) { return w->needed[node] && !is_constant(&w->nodes[node]); }
 
 static void assign_phases(planner *w) {
     const fnn_program *p = w->p;
@@ -183,10 +221,10 @@ static void assign_phases(planner *w) {
      * update. */
     for (int i = 0; i < p->n_nodes; i++) {
         int first = w->fused_into[i];
-        if (!w->needed[i] || w->last_node[first] != i) continue;
+        if (!has_stage(w, i) || w->last_node[first] != i) continue;
         int phase = w->phase[first] = earliest_phase(w, first, writable);
         FOR_MEMBERS(w, first, m) {
-            const fnn_node *n = &p->nodes[m];
+            const fnn_node *n = &w->nodes[m];
             for (int k = 0; k < n->n_in; k++) {
                 const fnn_tensor *t = &p->tensors[n->in[k]];
                 bool own = share_of(w, n) == SHARE_ELEMENTS && same_extent(worked_on(w, n), t);
@@ -200,7 +238,7 @@ static void assign_phases(planner *w) {
     for (int phase = 0; phase < last; phase++) next[phase + 1] += next[phase];
     for (int i = 0; i < p->n_nodes; i++) {
         int first = w->fused_into[i];
-        if (w->needed[i] && w->last_node[first] == i) w->order[next[w->phase[first]]++] = first;
+        if (has_stage(w, i) && w->last_node[first] == i) w->order[next[w->phase[first]]++] = first;
     }
 }
 
@@ -208,12 +246,12 @@ static void assign_phases(planner *w) {
 
 /* The tensor that a stage writes in the place of its first node's i-th output. */
 static int final_output(const planner *w, int first, int i) {
-    const fnn_node *last = &w->p->nodes[w->last_node[first]];
-    return i == 0 && last->n_out ? last->out[0] : w->p->nodes[first].out[i];
+    const fnn_node *last = &w->nodes[w->last_node[first]];
+    return i == 0 && last->n_out ? last->out[0] : w->nodes[first].out[i];
 }
 
 static bool updates_in_passing(const planner *w, int first) {
-    return w->last_node[first] != first && info_of(&w->p->nodes[w->last_node[first]])->rule == RULE_UPDATE;
+    return w->last_node[first] != first && info_of(&w->nodes[w->last_node[first]])->rule == RULE_UPDATE;
 }
 
 /* Per-row tensors are read by flat index, and a reshape is free only between contiguous ones. */
@@ -227,7 +265,8 @@ static void choose_strides(planner *w) {
     bool *flat = w->needed + p->n_nodes;     /* by tensor; the marks of step 1 are no longer needed */
     memset(flat, 0, sizeof(bool) * (size_t)p->n_tensors);
     for (int i = 0; i < p->n_nodes; i++) {
-        const fnn_node *n = &p->nodes[i];
+        const fnn_node *n = &w->nodes[i];
+        if (!w->needed[i]) continue;
         fnn_rule rule = info_of(n)->rule;
         bool reshape = rule == RULE_RESHAPE;
         if (reshape || rule == RULE_LOSS || rule == RULE_LOSS_IDX || rule == RULE_SEED)
@@ -236,7 +275,8 @@ static void choose_strides(planner *w) {
             flat[n->in[0]] = true;
     }
     for (int i = 0; i < p->n_roots; i++)
-        if (p->roots[i].kind == ROOT_LOSS || p->roots[i].kind == ROOT_METRIC) flat[p->roots[i].tensor] = true;
+        if (p->roots[i].kind == ROOT_LOSS || p->roots[i].kind == ROOT_METRIC)
+            flat[w->chosen[p->roots[i].tensor]] = true;
     int64_t size = (int64_t)fnn_real_size(p->real);
     for (int i = 0; i < p->n_tensors; i++) {
         w->ld[i] = p->tensors[i].cols;
@@ -268,8 +308,7 @@ static bool new_place(planner *w, int tensor) {
         if (!fnn_mul(t->lead, w->ld[tensor], &at->stride) || !fnn_mul(at->stride, w->s->max_rows, &elements))
             return false;
     } else {
-        fnn_layout l = fnn_layout_of(w->s->model->kernels, t->ndim, t->dim);
-        at->stride = elements = l.size;
+        at->stride = elements = fnn_layout_of(w->s->model->kernels, t).size;
     }
     if (elements > FNN_MAX_ELEMENTS) return false;
     size_t size = t->type == TYPE_I32 ? sizeof(int32_t) : fnn_real_size(t->type);
@@ -290,23 +329,34 @@ static bool is_free(const place *at, int position, int phase, bool in_place) {
 }
 
 static bool may_work_in_place(int op) {
-    const fnn_rule rule = fnn_ops[op].rule;
-    return rule == RULE_BIAS || rule == RULE_MAP || (rule == RULE_SAME && op != OP_softmax_grad && op != OP_log_softmax_grad);
+    switch (fnn_ops[op].rule) {
+    case RULE_BIAS: case RULE_MAP: return true;
+    case RULE_SAME: return op != OP_softmax_grad && op != OP_log_softmax_grad && op != OP_mix && op != OP_mix_grad;
+    default: return false;
+    }
+}
+
+/* The memory of the node's i-th input, if the output may stand there: element by element, each is read before
+ * it is written. */
+static int place_of_input(const planner *w, int position, int i, int tensor) {
+    int node = w->order[position], in = w->nodes[node].in[i], from = w->place_of[in];
+    const fnn_tensor *source = &w->p->tensors[in];
+    bool fits = from >= 0 && source->kind == KIND_TEMP && same_extent(source, &w->p->tensors[tensor]) &&
+                w->ld[in] == w->ld[tensor] && is_free(&w->places[from], position, w->phase[node], true);
+    return fits ? from : -1;
 }
 
 static bool place_output(planner *w, int position, int tensor) {
     int node = w->order[position];
-    const fnn_node *n = &w->p->nodes[node];
+    const fnn_node *n = &w->nodes[node];
     const fnn_tensor *t = &w->p->tensors[tensor];
     bool real = t->batched && t->type != TYPE_I32;
-    if (real && may_work_in_place(n->op)) {
-        int from = w->place_of[n->in[0]];
-        const fnn_tensor *source = &w->p->tensors[n->in[0]];
-        if (from >= 0 && source->kind == KIND_TEMP && w->ld[n->in[0]] == w->ld[tensor] &&
-            is_free(&w->places[from], position, w->phase[node], true)) {
-            w->place_of[tensor] = from;
-            return true;
-        }
+    int candidates = !real || !may_work_in_place(n->op) ? 0 : info_of(n)->rule == RULE_MAP ? n->n_in : 1;
+    for (int i = 0; i < candidates; i++) {
+        int from = place_of_input(w, position, i, tensor);
+        if (from < 0) continue;
+        w->place_of[tensor] = from;
+        return true;
     }
     for (int i = w->n_places - 1, seen = 0; real && i >= 0 && seen < LOOK_BACK; i--, seen++) {
         place *at = &w->places[i];
@@ -322,11 +372,13 @@ static bool place_output(planner *w, int position, int tensor) {
 }
 
 /* Outside training dropout is the identity, and a reshape of contiguous memory moves nothing: no stage, one
- * place. */
+ * place. A parameter's memory is not the session's. */
 static bool is_free_of_work(const planner *w, const fnn_node *n) {
-    const int64_t in = w->ld[n->in[0]], out = n->n_out ? w->ld[n->out[0]] : 0;
+    if (n->op != OP_dropout && n->op != OP_reshape) return false;
+    const fnn_tensor *from = &w->p->tensors[n->in[0]], *to = &w->p->tensors[n->out[0]];
+    const int64_t in = w->ld[n->in[0]], out = w->ld[n->out[0]];
     if (n->op == OP_dropout) return !w->s->training && in == out;
-    return n->op == OP_reshape && in == w->p->tensors[n->in[0]].cols && out == w->p->tensors[n->out[0]].cols;
+    return in == from->cols && out == to->cols && from->kind != KIND_PARAM;
 }
 
 static void find_last_reads(planner *w) {
@@ -334,23 +386,23 @@ static void find_last_reads(planner *w) {
     for (int i = 0; i < p->n_tensors; i++) w->last_read[i] = w->last_other[i] = NOT_READ;
     for (int at = 0; at < w->n_order; at++) w->position[w->order[at]] = at;
     for (int i = 0; i < p->n_nodes; i++) {
-        if (!w->needed[i]) continue;
-        const fnn_node *n = &p->nodes[i];
+        if (!has_stage(w, i)) continue;
+        const fnn_node *n = &w->nodes[i];
         int stage = w->fused_into[i];
         for (int k = 0; k < n->n_in; k++) {
             w->last_read[n->in[k]] = max_int(w->last_read[n->in[k]], w->position[stage]);
-            if (share_of(w, n) != SHARE_ROWS)
+            if (share_of(w, n) != SHARE_ROWS || mixes_rows(n))
                 w->last_other[n->in[k]] = max_int(w->last_other[n->in[k]], w->phase[stage]);
         }
     }
     for (int i = 0; i < p->n_roots; i++)
         if (root_wanted(w->s, &p->roots[i])) {
-            w->last_read[p->roots[i].tensor] = TO_THE_END;
+            w->last_read[w->chosen[p->roots[i].tensor]] = TO_THE_END;
             if (p->roots[i].other >= 0) w->last_read[p->roots[i].other] = TO_THE_END;
         }
     /* A tensor that is only another name for its source keeps the source alive. */
     for (int at = w->n_order - 1; at >= 0; at--) {
-        const fnn_node *n = &p->nodes[w->order[at]];
+        const fnn_node *n = &w->nodes[w->order[at]];
         if (!is_free_of_work(w, n)) continue;
         w->last_read[n->in[0]] = max_int(w->last_read[n->in[0]], w->last_read[n->out[0]]);
         w->last_other[n->in[0]] = max_int(w->last_other[n->in[0]], w->last_other[n->out[0]]);
@@ -366,8 +418,13 @@ static bool place_all(planner *w) {
         if (!new_place(w, t)) return false;
         settle(w, t, BEFORE_ALL);
     }
+    for (int i = 0; i < p->n_nodes; i++) {
+        if (!w->needed[i] || !is_constant(&w->nodes[i])) continue;
+        if (!new_place(w, w->nodes[i].out[0])) return false;
+        settle(w, w->nodes[i].out[0], TO_THE_END);
+    }
     for (int at = 0; at < w->n_order; at++) {
-        const fnn_node *n = &p->nodes[w->order[at]];
+        const fnn_node *n = &w->nodes[w->order[at]];
         for (int o = 0; o < n->n_out; o++) {
             int t = final_output(w, w->order[at], o);
             if (o == 0 && updates_in_passing(w, w->order[at])) continue;
@@ -393,36 +450,42 @@ static double ns_element(int op) {
     case RULE_LOSS: case RULE_LOSS_IDX: return 2;
     case RULE_SEED: return 4;
     case RULE_SUM_ROWS: return 0.05;
-    case RULE_BIAS: case RULE_CONCAT: case RULE_SLICE: case RULE_RESHAPE: return 0.2;
-    case RULE_UPDATE: return 0.5;
+    case RULE_BIAS: case RULE_CONCAT: case RULE_SLICE: case RULE_PAD: case RULE_RESHAPE: case RULE_BROADCAST:
+    case RULE_SPREAD: case RULE_MOMENTS: case RULE_EMBED: case RULE_ONE_HOT: case RULE_LAYOUT: return 0.2;
+    case RULE_REDUCE: case RULE_MOMENTS_GRAD: case RULE_UPDATE: return 0.5;
+    case RULE_RANDOM: return op == OP_random_normal ? 10 : 2;
+    case RULE_WARP: return 10;
     default: break;
     }
     switch (op) {
+    case OP_power: case OP_sin: case OP_cos: return 10;
     case OP_gelu: case OP_gelu_grad: return 3;
     case OP_step: case OP_step_grad: case OP_sigmoid_grad: case OP_hard_sigmoid: case OP_hard_sigmoid_grad:
     case OP_tanh_grad: case OP_relu: case OP_relu_grad: case OP_leaky_relu: case OP_leaky_relu_grad:
-    case OP_selu_grad: case OP_softsign:
-    case OP_softsign_grad: case OP_add: case OP_multiply: return 0.2;
+    case OP_selu_grad: case OP_softsign: case OP_softsign_grad:
+    case OP_add: case OP_subtract: case OP_multiply: case OP_maximum: case OP_minimum: case OP_less:
+    case OP_less_equal: case OP_equal: case OP_where: case OP_affine: case OP_abs: case OP_sign: case OP_square:
+    case OP_floor: return 0.2;
     default: return 1;
     }
 }
 
 static void estimate(const planner *w, const fnn_node *n, fnn_stage *stage) {
-    const fnn_tensor *a = &w->p->tensors[n->in[0]], *out = worked_on(w, n);
-    double wide = w->p->real == TYPE_F64 ? 2 : 1, lead = (double)a->lead,
+    const fnn_tensor *out = worked_on(w, n), *a = n->n_in ? &w->p->tensors[n->in[0]] : out;
+    double wide = w->p->real == TYPE_F64 ? 2 : 1, lead = (double)a->lead, read = lead * (double)a->cols,
            work = (double)out->lead * (double)out->cols;
-    double element = wide * ns_element(n->op);
+    double element = wide * ns_element(n->op), ns = work * element;
     switch (fnn_ops[n->op].rule) {
     case RULE_MATMUL: case RULE_MATMUL_NT:
-        stage->ns_row += lead * (NS_PRODUCT_ROW + 2 * wide * (double)a->cols * (double)out->cols * NS_FLOP);
+        ns = lead * (NS_PRODUCT_ROW + 2 * wide * (double)a->cols * (double)out->cols * NS_FLOP);
         break;
-    case RULE_MATMUL_TN: stage->ns_row += lead * (NS_PRODUCT_ROW + 2 * wide * work * NS_FLOP); break;
-    case RULE_SUM_ROWS: stage->ns_row += lead * work * element; break;
-    case RULE_LOSS: case RULE_LOSS_IDX: stage->ns_row += lead * (double)a->cols * element; break;
-    default:
-        if (out->batched) stage->ns_row += work * element;
-        else stage->ns_fixed += work * element;
+    case RULE_MATMUL_TN: ns = lead * (NS_PRODUCT_ROW + 2 * wide * work * NS_FLOP); break;
+    case RULE_SUM_ROWS: case RULE_MOMENTS: case RULE_LOSS: case RULE_LOSS_IDX: case RULE_REDUCE:
+    case RULE_EMBED_GRAD: ns = read * element; break;
+    default: break;
     }
+    if (a->batched || out->batched) stage->ns_row += ns;
+    else stage->ns_fixed += ns;
 }
 
 static fnn_view view_of(const planner *w, int tensor) {
@@ -430,8 +493,13 @@ static fnn_view view_of(const planner *w, int tensor) {
     fnn_view v = {.ld = w->ld[tensor], .cols = t->cols, .lead = t->lead};
     if (t->kind == KIND_PARAM) v.p = w->s->model->params[tensor]->w;
     else if (w->place_of[tensor] >= 0) v.p = w->s->arena + w->places[w->place_of[tensor]].offset;
-    if (!t->batched)
-        v = (fnn_view){v.p, 1, 1, 1}; /* parameters are seen as one column, in whatever layout they have */
+    return v;
+}
+
+/* The tensor as a stage of this share sees it: work on elements sees one column, in whatever layout. */
+static fnn_view operand(const planner *w, int tensor, fnn_share share) {
+    fnn_view v = view_of(w, tensor);
+    if (share == SHARE_ELEMENTS && !w->p->tensors[tensor].batched) v.ld = v.cols = v.lead = 1;
     return v;
 }
 
@@ -444,10 +512,80 @@ static int64_t extent(const fnn_tensor *t, int from, int to) {
 static int64_t rows_a_sample(const planner *w, const fnn_node *n) {
     const fnn_tensor *out = worked_on(w, n);
     switch (fnn_ops[n->op].rule) {
-    case RULE_CONCAT: case RULE_SLICE: case RULE_RESHAPE: return 1;
+    case RULE_MAP: case RULE_REDUCE: case RULE_BROADCAST: case RULE_TRANSPOSE: case RULE_CONCAT: case RULE_SLICE:
+    case RULE_PAD: case RULE_RESHAPE: case RULE_RANDOM: case RULE_WARP: case RULE_SCALAR: case RULE_LAYOUT:
+    case RULE_FULL: return 1;
+    case RULE_SAME: return mixes_rows(n) ? 1 : out->lead;
     case RULE_LOSS: case RULE_LOSS_IDX: return w->p->tensors[n->in[0]].lead;
     default: return out->lead;
     }
+}
+
+/* ---- walks: see fnn_walk ---- */
+
+/* One operand's strides along the `rank` dimensions (the batch left out) of the walk, 0 where it is broadcast. */
+static void set_strides(const planner *w, fnn_walk *walk, int operand, int tensor, int rank, const int64_t *dim) {
+    const fnn_tensor *t = &w->p->tensors[tensor];
+    int own = t->ndim - t->batched;
+    int64_t stride = 1;
+    for (int d = rank - 1; d >= 0; d--) {
+        int at = d - (rank - own);
+        int64_t size = at < 0 ? 1 : t->dim[at + t->batched];
+        walk->stride[operand][d] = size == dim[d] ? stride : 0;
+        stride = at == own - 1 && own > 0 ? w->ld[tensor] : stride * size;
+    }
+    walk->sample[operand] = t->batched ? t->lead * w->ld[tensor] : 0;
+}
+
+static void permute_strides(fnn_walk *walk, const fnn_tensor *in, double code) {
+    int64_t stride[FNN_MAX_DIMS];
+    memcpy(stride, walk->stride[0], sizeof stride);
+    for (int d = 0; d < walk->n; d++)
+        walk->stride[0][d] = stride[((int)code >> 3 * (d + in->batched) & 7) - in->batched];
+}
+
+/* Leaves out dimensions of one element and joins neighbours that all operands walk alike. The dimension that
+ * argmax is over stays as it is. */
+static void collapse(fnn_walk *walk, bool keeps_last) {
+    int n = 0;
+    for (int d = 0; d < walk->n; d++) {
+        bool kept = keeps_last && d == walk->n - 1, joined = n > 0 && !kept;
+        if (walk->dim[d] == 1 && !kept) continue;
+        for (int k = 0; k < 4; k++)
+            joined = joined && walk->stride[k][n - 1] == walk->dim[d] * walk->stride[k][d];
+        n -= joined;
+        walk->dim[n] = joined ? walk->dim[n] * walk->dim[d] : walk->dim[d];
+        for (int k = 0; k < 4; k++) walk->stride[k][n] = walk->stride[k][d];
+        n++;
+    }
+    if (n == 0) {
+        walk->dim[n++] = 1;
+        for (int k = 0; k < 4; k++) walk->stride[k][0] = walk->sample[k];
+    }
+    walk->n = n;
+    walk->whole = true;
+    for (int k = 0; k < 4; k++) walk->whole &= walk->sample[k] == walk->dim[0] * walk->stride[k][0];
+}
+
+static void set_walk(const planner *w, const fnn_node *n, fnn_share share, fnn_walk *walk) {
+    const fnn_tensor *in = &w->p->tensors[n->in[0]], *out = &w->p->tensors[n->out[0]];
+    if (share == SHARE_ELEMENTS) {       /* samples of one element */
+        *walk = (fnn_walk){.n = 1, .whole = true, .dim = {1}, .sample = {1, 1, 1, 1}};
+        for (int k = 0; k < 4; k++) walk->stride[k][0] = 1;
+        return;
+    }
+    const fnn_rule rule = fnn_ops[n->op].rule;
+    const fnn_tensor *shaped = rule == RULE_REDUCE ? in : out;
+    const int rank = walk->n = shaped->ndim - shaped->batched;
+    memcpy(walk->dim, shaped->dim + shaped->batched, sizeof(int64_t) * (size_t)rank);
+    if (rule == RULE_TRANSPOSE) {
+        set_strides(w, walk, 0, n->in[0], rank, in->dim + in->batched);
+        permute_strides(walk, in, n->attr[0]);
+    } else {
+        for (int i = 0; i < n->n_in; i++) set_strides(w, walk, i, n->in[i], rank, walk->dim);
+    }
+    set_strides(w, walk, WALK_OUT, n->out[0], rank, walk->dim);
+    collapse(walk, n->op == OP_argmax);
 }
 
 static double *optimizer_coefficients(fnn_session *s, const fnn_node *n) {
@@ -471,30 +609,62 @@ static void set_update(fnn_session *s, fnn_task *t, const fnn_node *n) {
         t->slot[i] = s->model->slots[param * FNN_MAX_SLOTS + i];
 }
 
+static const fnn_step one_row = {.rows = 1};     /* of tasks without a batch */
+
+static bool touches_batch(const planner *w, const fnn_node *n) {
+    bool batched = false;
+    for (int i = 0; i < n->n_in; i++) batched |= w->p->tensors[n->in[i]].batched;
+    for (int o = 0; o < n->n_out; o++) batched |= w->p->tensors[n->out[o]].batched;
+    return batched;
+}
+
+/* The operand whose layout the kernel is told. */
+static int laid_out(const fnn_node *n, fnn_share share) {
+    switch (fnn_ops[n->op].rule) {
+    case RULE_MATMUL: case RULE_MATMUL_NT: return n->in[1];
+    case RULE_EMBED: case RULE_SCALAR: return n->in[0];
+    case RULE_LAYOUT: return n->op == OP_pack ? n->out[0] : n->in[0];
+    default: return share == SHARE_ROWS ? -1 : n->n_out ? n->out[0] : n->in[0];
+    }
+}
+
+/* Blocks of concat, slice and pad: see shape.c. */
+static void set_blocks(const planner *w, const fnn_node *n, fnn_task *t) {
+    const fnn_tensor *out = &w->p->tensors[n->out[0]], *in = &w->p->tensors[n->in[0]];
+    int axis = (int)n->attr[0];
+    t->outer = extent(out, out->batched, axis);
+    int64_t inside = extent(out, axis + 1, out->ndim);
+    if (n->op == OP_concat) {
+        for (int i = 0; i < n->n_in; i++) t->inner[i] = w->p->tensors[n->in[i]].dim[axis] * inside;
+    } else {
+        t->inner[0] = in->dim[axis] * inside;
+        t->inner[1] = (int64_t)n->attr[1] * inside;
+        t->inner[2] = out->dim[axis] * inside;
+    }
+}
+
 static void make_stage(planner *w, int first, fnn_stage *stage) {
     fnn_session *s = w->s;
-    const fnn_program *p = w->p;
-    const fnn_node *n = &p->nodes[first];
+    const fnn_node *n = &w->nodes[first];
     fnn_task *t = &stage->task;
     stage->share = share_of(w, n);
     stage->unit = rows_a_sample(w, n);
     stage->phase = w->phase[first];
+    stage->chain = 1;
+    stage->block = s->max_rows;
     t->run = s->model->kernels->run[n->op];
     t->op = n->op;
     t->n_in = n->n_in;
-    t->step = &s->step;
+    t->step = touches_batch(w, n) ? &s->step : &one_row;
     memcpy(t->attr, n->attr, sizeof t->attr);
     if (n->op == OP_dropout && !s->training) t->attr[0] = 0;   /* a copy */
-    for (int i = 0; i < n->n_in; i++) t->in[i] = view_of(w, n->in[i]);
-    for (int o = 0; o < n->n_out; o++) t->out[o] = view_of(w, final_output(w, first, o));
-
-    const fnn_tensor *shaped = stage->share == SHARE_ROWS ? NULL : worked_on(w, n);
-    if (n->op == OP_matmul || n->op == OP_matmul_nt) shaped = &p->tensors[n->in[1]];
-    if (fnn_ops[n->op].rule == RULE_SCALAR) shaped = &p->tensors[n->in[0]];
-    if (shaped) t->layout = fnn_layout_of(s->model->kernels, shaped->ndim, shaped->dim);
+    for (int i = 0; i < n->n_in; i++) t->in[i] = operand(w, n->in[i], stage->share);
+    for (int o = 0; o < n->n_out; o++) t->out[o] = operand(w, final_output(w, first, o), stage->share);
+    int laid = laid_out(n, stage->share);
+    if (laid >= 0) t->layout = fnn_layout_of(s->model->kernels, &w->p->tensors[laid]);
 
     FOR_MEMBERS(w, first, m) {
-        const fnn_node *member = &p->nodes[m];
+        const fnn_node *member = &w->nodes[m];
         estimate(w, member, stage);
         if (fnn_ops[member->op].rule == RULE_UPDATE) set_update(s, t, member);
         if (m == first) continue;
@@ -502,18 +672,20 @@ static void make_stage(planner *w, int first, fnn_stage *stage) {
         if (member->op == OP_relu) t->relu = true;
         if (member->op == OP_penalty_grad) { t->l1 = member->attr[0]; t->l2 = member->attr[1]; }
     }
-    if (n->op == OP_concat || n->op == OP_slice) {
-        int axis = (int)n->attr[0];
-        const fnn_tensor *out = &p->tensors[n->out[0]], *in = &p->tensors[n->in[0]];
-        t->outer = extent(out, 1, axis);
-        int64_t inside = extent(out, axis + 1, out->ndim);
-        for (int i = 0; n->op == OP_concat && i < n->n_in; i++)
-            t->inner[i] = p->tensors[n->in[i]].dim[axis] * inside;
-        if (n->op == OP_slice) {
-            t->inner[0] = in->dim[axis] * inside;
-            t->inner[1] = (int64_t)n->attr[1] * inside;
-            t->inner[2] = out->dim[axis] * inside;
-        }
+    switch (fnn_ops[n->op].rule) {
+    case RULE_MAP: case RULE_REDUCE: case RULE_BROADCAST: case RULE_TRANSPOSE:
+        set_walk(w, n, stage->share, &t->walk); break;
+    case RULE_CONCAT: case RULE_SLICE: case RULE_PAD: set_blocks(w, n, t); break;
+    default: break;
+    }
+}
+
+static void write_constants(planner *w) {
+    for (int i = 0; i < w->p->n_nodes; i++) {
+        if (!w->needed[i] || !is_constant(&w->nodes[i])) continue;
+        fnn_stage stage = {0};
+        make_stage(w, i, &stage);
+        stage.task.run(&stage.task, 0, 1, NULL);
     }
 }
 
@@ -540,6 +712,19 @@ static void make_phases(fnn_session *s) {
 
 /* ---- sessions ---- */
 
+/* How many classes, rows or columns the node's int32 input, the `at`-th one, chooses from; 0 where it is no index. */
+static int64_t classes_of(const planner *w, const fnn_node *n, int *at) {
+    const fnn_tensor *tensors = w->p->tensors;
+    switch (info_of(n)->rule) {
+    case RULE_LOSS_IDX: *at = 1; return tensors[n->in[0]].cols;
+    case RULE_LOSS_IDX_GRAD: *at = 2; return tensors[n->in[1]].cols;
+    case RULE_EMBED: *at = 1; return tensors[n->in[0]].dim[0];
+    case RULE_EMBED_GRAD: *at = 1; return tensors[n->out[0]].dim[0];
+    case RULE_ONE_HOT: *at = 0; return tensors[n->out[0]].cols;
+    default: return 0;
+    }
+}
+
 static void find_ports(planner *w) {
     fnn_session *s = w->s;
     const fnn_program *p = w->p;
@@ -563,11 +748,10 @@ static void find_ports(planner *w) {
         w->place_of[port->tensor] = k;
     }
     for (int i = 0; i < p->n_nodes; i++) {
-        const fnn_node *n = &p->nodes[i];
-        bool loss = info_of(n)->rule == RULE_LOSS_IDX;
-        if (!w->needed[i] || !(loss || info_of(n)->rule == RULE_LOSS_IDX_GRAD)) continue;
-        fnn_port *port = &s->ports[w->place_of[n->in[loss ? 1 : 2]]];
-        int64_t classes = p->tensors[n->in[loss ? 0 : 1]].cols;
+        int at;
+        int64_t classes = classes_of(w, &w->nodes[i], &at);
+        if (!w->needed[i] || classes == 0) continue;
+        fnn_port *port = &s->ports[w->place_of[w->nodes[i].in[at]]];
         if (classes - 1 < port->highest) port->highest = classes - 1;
     }
 }
@@ -583,10 +767,12 @@ static int plan_into(planner *w) {
     const fnn_program *p = w->p;
     size_t nodes = (size_t)p->n_nodes, tensors = (size_t)p->n_tensors;
     /* The planner's own arrays, in one piece: bounded by the limits on nodes and tensors. */
-    size_t each = sizeof(bool) + 12 * sizeof(int) + sizeof(int64_t) + sizeof(fnn_zone) + sizeof(place);
-    size_t bytes = (nodes + tensors) * each + 64 * 16;
+    size_t each = sizeof(bool) + 13 * sizeof(int) + sizeof(int64_t) + sizeof(fnn_zone) + sizeof(place);
+    size_t bytes = (nodes + tensors) * each + nodes * sizeof(fnn_node) + 64 * 16;
     char *all = calloc(1, bytes), *at = all;
     if (!all) return FNN_ERR_MEMORY;
+    w->nodes = carve(&at, nodes * sizeof(fnn_node));
+    w->chosen = carve(&at, tensors * sizeof(int));
     w->needed = carve(&at, (nodes + tensors) * sizeof(bool));
     w->phase = carve(&at, nodes * sizeof(int));
     w->fused_into = carve(&at, nodes * sizeof(int));
@@ -605,11 +791,12 @@ static int plan_into(planner *w) {
 
     s->ports = calloc(tensors + (size_t)p->n_roots + 1, sizeof *s->ports);
     s->views = calloc(tensors + 1, sizeof *s->views);
-    s->sums = calloc(2 * (size_t)p->n_roots + 1, sizeof *s->sums);
+    s->sums = calloc(2 * (size_t)p->n_roots + (size_t)p->tallied + 1, sizeof *s->sums);
     s->sample = calloc((size_t)s->max_rows, sizeof *s->sample);
     s->step.sample = s->sample;
     int status = s->ports && s->views && s->sums && s->sample ? FNN_OK : FNN_ERR_MEMORY;
     if (status == FNN_OK) {
+        resolve_training(w);
         mark_needed(w);
         fuse(w);
         assign_phases(w);
@@ -630,9 +817,10 @@ static int plan_into(planner *w) {
     }
     if (status == FNN_OK) {
         for (int i = 0; i < w->n_order; i++)
-            if (!is_free_of_work(w, &p->nodes[w->order[i]]))
+            if (!is_free_of_work(w, &w->nodes[w->order[i]]))
                 make_stage(w, w->order[i], &s->stages[s->n_stages++]);
-        for (size_t i = 0; i < tensors; i++) s->views[i] = view_of(w, (int)i);
+        write_constants(w);
+        for (size_t i = 0; i < tensors; i++) s->views[i] = view_of(w, w->chosen[i]);
         make_phases(s);
         for (int i = 0; i < s->n_ports; i++) s->ports[i].view = s->views[s->ports[i].tensor];
         s->n_zones = s->guarded ? w->n_zones : 0;

@@ -168,113 +168,225 @@ static bool same_shape(const fnn_tensor *a, const fnn_tensor *b) {
            memcmp(a->dim, b->dim, sizeof(int64_t) * (size_t)a->ndim) == 0;
 }
 
+/* ---- shape rules ---- */
+
+/* Are the dimensions [from, to) of both tensors the same? */
+static bool same_dims(const fnn_tensor *a, const fnn_tensor *b, int from, int to) {
+    for (int i = from; i < to; i++)
+        if (a->dim[i] != b->dim[i]) return false;
+    return true;
+}
+
 /* Is `rows` of the shape of `full` less its last dimension? */
 static bool per_row(const fnn_tensor *rows, const fnn_tensor *full) {
     return rows->batched && full->batched && full->ndim >= 2 && rows->ndim == full->ndim - 1 &&
-           memcmp(rows->dim, full->dim, sizeof(int64_t) * (size_t)rows->ndim) == 0;
+           same_dims(rows, full, 0, rows->ndim);
 }
 
 static bool same_but_last(const fnn_tensor *a, const fnn_tensor *b) {
-    return a->batched && b->batched && a->ndim == b->ndim && a->ndim >= 2 &&
-           memcmp(a->dim, b->dim, sizeof(int64_t) * (size_t)(a->ndim - 1)) == 0;
+    return a->batched == b->batched && a->ndim == b->ndim && a->ndim >= 2 && same_dims(a, b, 0, a->ndim - 1);
+}
+
+/* `full` with 1 in place of its last dimension? */
+static bool last_is_one(const fnn_tensor *t, const fnn_tensor *full) {
+    return t->ndim == full->ndim && t->batched == full->batched && same_dims(t, full, 0, full->ndim - 1) &&
+           t->dim[t->ndim - 1] == 1;
+}
+
+/* Rows of a batch, each a vector. */
+static bool is_rows(const fnn_tensor *t) { return t->batched && t->ndim >= 2; }
+static bool is_matrix(const fnn_tensor *t) { return !t->batched && t->ndim == 2; }
+/* One number for each column of x. */
+static bool is_column_wise(const fnn_tensor *t, const fnn_tensor *x) {
+    return !t->batched && t->ndim == 1 && t->dim[0] == x->cols;
 }
 
 static bool whole(double x, int64_t max) { return x >= 0 && x <= (double)max && x == floor(x); }
+static bool is_key(double x) { return whole(x, 65535); }
+
+/* An axis other than the batch, -1 where the attribute is none. */
+static int axis_of(const fnn_tensor *t, double attr) {
+    return whole(attr, FNN_MAX_DIMS) && attr >= t->batched && attr < t->ndim ? (int)attr : -1;
+}
+
+/* Elementwise: dimensions are aligned from the last; all tensors with a batch have the output's rank, which
+ * those without stay below. */
+static bool broadcasts(const fnn_tensor *const *in, int n, const fnn_tensor *out) {
+    bool batched = false, larger[FNN_MAX_DIMS] = {false};
+    int rank = 0;
+    for (int i = 0; i < n; i++) {
+        batched |= in[i]->batched;
+        if (in[i]->ndim > rank) rank = in[i]->ndim;
+    }
+    if (batched != out->batched || rank != out->ndim) return false;
+    for (int i = 0; i < n; i++) {
+        if (in[i]->batched ? in[i]->ndim != rank : batched && in[i]->ndim == rank) return false;
+        for (int d = 0; d < in[i]->ndim; d++) {
+            int at = d + rank - in[i]->ndim;
+            if (in[i]->dim[d] != 1 && in[i]->dim[d] != out->dim[at]) return false;
+            larger[at] |= in[i]->dim[d] == out->dim[at];
+        }
+    }
+    for (int d = 0; d < rank; d++)
+        if (!larger[d] && out->dim[d] != 1) return false;
+    return true;
+}
+
+static bool reduces(const fnn_node *n, const fnn_tensor *in, const fnn_tensor *out) {
+    if (in->ndim != out->ndim || in->batched != out->batched) return false;
+    if (n->op == OP_argmax) return in->ndim > in->batched && last_is_one(out, in);
+    for (int d = 0; d < in->ndim; d++)
+        if (out->dim[d] != in->dim[d] && out->dim[d] != 1) return false;
+    return true;
+}
+
+static bool widens(const fnn_tensor *in, const fnn_tensor *out) {
+    if (in->ndim > out->ndim || (in->batched && (!out->batched || in->ndim != out->ndim)) ||
+        (!in->batched && out->batched && in->ndim == out->ndim))
+        return false;
+    for (int d = 0; d < in->ndim; d++)
+        if (in->dim[d] != 1 && in->dim[d] != out->dim[d + out->ndim - in->ndim]) return false;
+    return true;
+}
 
 static bool joins(const fnn_program *p, const fnn_node *n, const fnn_tensor *out) {
-    if (!whole(n->attr[0], FNN_MAX_DIMS)) return false;
-    int axis = (int)n->attr[0];
-    if (!out->batched || axis < 1 || axis >= out->ndim) return false;
+    int axis = axis_of(out, n->attr[0]);
+    if (axis < 0) return false;
     int64_t total = 0;
     for (int i = 0; i < n->n_in; i++) {
         fnn_tensor part = p->tensors[n->in[i]];
-        if (!part.batched || part.ndim != out->ndim || !fnn_add(total, part.dim[axis], &total)) return false;
+        if (part.ndim != out->ndim || !fnn_add(total, part.dim[axis], &total)) return false;
         part.dim[axis] = out->dim[axis];
         if (!same_shape(&part, out)) return false;
     }
     return total == out->dim[axis];
 }
 
-static bool cuts(const fnn_node *n, const fnn_tensor *in, const fnn_tensor *out) {
-    if (!whole(n->attr[0], FNN_MAX_DIMS) || !whole(n->attr[1], FNN_MAX_ELEMENTS)) return false;
-    int axis = (int)n->attr[0];
-    if (!in->batched || in->ndim != out->ndim || axis < 1 || axis >= in->ndim) return false;
+/* Is `part` what a cut of `all` gives? */
+static bool cuts(const fnn_node *n, const fnn_tensor *all, const fnn_tensor *part) {
+    int axis = axis_of(all, n->attr[0]);
+    if (axis < 0 || !whole(n->attr[1], FNN_MAX_ELEMENTS) || all->ndim != part->ndim) return false;
     int64_t end;
-    fnn_tensor kept = *in;
-    kept.dim[axis] = out->dim[axis];
-    return same_shape(&kept, out) && fnn_add((int64_t)n->attr[1], out->dim[axis], &end) &&
-           end <= in->dim[axis];
+    fnn_tensor kept = *all;
+    kept.dim[axis] = part->dim[axis];
+    return same_shape(&kept, part) && fnn_add((int64_t)n->attr[1], part->dim[axis], &end) &&
+           end <= all->dim[axis];
+}
+
+static bool permutes(const fnn_node *n, const fnn_tensor *in, const fnn_tensor *out) {
+    if (in->ndim != out->ndim || in->batched != out->batched ||
+        !whole(n->attr[0], ((int64_t)1 << 3 * in->ndim) - 1))
+        return false;
+    int code = (int)n->attr[0];
+    unsigned seen = 0;
+    for (int d = 0; d < out->ndim; d++) {
+        int from = code >> 3 * d & 7;
+        if (from >= in->ndim || seen >> from & 1 || out->dim[d] != in->dim[from]) return false;
+        seen |= 1u << from;
+    }
+    return !in->batched || (code & 7) == 0;
+}
+
+/* The one input that is int32, -1 if all are real. */
+static int integer_input(fnn_rule rule) {
+    switch (rule) {
+    case RULE_ONE_HOT: case RULE_TO_REAL: return 0;
+    case RULE_LOSS_IDX: case RULE_EMBED: case RULE_EMBED_GRAD: return 1;
+    case RULE_LOSS_IDX_GRAD: return 2;
+    default: return -1;
+    }
+}
+
+static bool same_rule_holds(const fnn_node *n, const fnn_tensor *const *in, const fnn_tensor *out) {
+    for (int i = 1; i < n->n_in; i++)
+        if (!same_shape(in[0], in[i])) return false;
+    if (!same_shape(in[0], out)) return false;
+    switch (n->op) {
+    case OP_softmax: case OP_log_softmax: case OP_softmax_grad: case OP_log_softmax_grad: return is_rows(in[0]);
+    case OP_dropout: return in[0]->batched && n->attr[0] >= 0 && n->attr[0] < 1 && is_key(n->attr[1]);
+    case OP_mix: case OP_mix_grad: return in[0]->batched && n->attr[0] > 0 && is_key(n->attr[1]);
+    case OP_penalty_grad: case OP_clip_value: return !in[0]->batched;
+    default: return true;
+    }
 }
 
 static bool rule_holds(const fnn_program *p, const fnn_node *n) {
     const fnn_tensor *in[FNN_MAX_IN], *out[FNN_MAX_OUT];
-    int integers = 0;
+    const fnn_rule rule = fnn_ops[n->op].rule;
     for (int i = 0; i < n->n_in; i++) {
         in[i] = &p->tensors[n->in[i]];
-        integers += in[i]->type == TYPE_I32;
+        if ((in[i]->type == TYPE_I32) != (i == integer_input(rule))) return false;
     }
     for (int i = 0; i < n->n_out; i++) {
         out[i] = &p->tensors[n->out[i]];
         if (out[i]->type == TYPE_I32) return false;
     }
-    fnn_rule rule = fnn_ops[n->op].rule;
-    bool by_index = rule == RULE_LOSS_IDX || rule == RULE_LOSS_IDX_GRAD;
-    if (integers != by_index) return false;
     switch (rule) {
-    case RULE_SAME: {
-        bool over_last = n->op == OP_softmax || n->op == OP_log_softmax || n->op == OP_softmax_grad ||
-                         n->op == OP_log_softmax_grad;
-        bool sampled = n->op == OP_dropout;
-        if ((over_last && in[0]->ndim < 2) || ((over_last || sampled) && !in[0]->batched)) return false;
-        if (sampled && !(n->attr[0] >= 0 && n->attr[0] < 1 && whole(n->attr[1], 65535))) return false;
-        bool parameter_work = n->op == OP_penalty_grad || n->op == OP_clip_value;
-        if (parameter_work && in[0]->batched) return false;
-        return same_shape(in[0], out[0]) && (n->n_in == 1 || same_shape(in[0], in[1]));
-    }
+    case RULE_SAME: return same_rule_holds(n, in, out[0]);
+    case RULE_MAP: return broadcasts(in, n->n_in, out[0]);
     case RULE_MATMUL:
-        return !in[1]->batched && in[1]->ndim == 2 && in[0]->ndim >= 2 && in[0]->cols == in[1]->dim[0] &&
+        return is_matrix(in[1]) && in[0]->ndim >= 2 && in[0]->cols == in[1]->dim[0] &&
                same_but_last(in[0], out[0]) && out[0]->cols == in[1]->dim[1];
     case RULE_MATMUL_NT:
-        return !in[1]->batched && in[1]->ndim == 2 && in[0]->ndim >= 2 && in[0]->cols == in[1]->dim[1] &&
+        return is_matrix(in[1]) && in[0]->ndim >= 2 && in[0]->cols == in[1]->dim[1] &&
                same_but_last(in[0], out[0]) && out[0]->cols == in[1]->dim[0];
     case RULE_MATMUL_TN:
-        return same_but_last(in[0], in[1]) && !out[0]->batched && out[0]->ndim == 2 &&
-               out[0]->dim[0] == in[0]->cols && out[0]->dim[1] == in[1]->cols;
-    case RULE_BIAS:
-        return in[0]->batched && in[0]->ndim >= 2 && !in[1]->batched && in[1]->ndim == 1 &&
-               in[1]->dim[0] == in[0]->cols && same_shape(in[0], out[0]);
-    case RULE_SUM_ROWS:
-        return in[0]->batched && in[0]->ndim >= 2 && !out[0]->batched && out[0]->ndim == 1 &&
-               out[0]->dim[0] == in[0]->cols;
+        return same_but_last(in[0], in[1]) && is_matrix(out[0]) && out[0]->dim[0] == in[0]->cols &&
+               out[0]->dim[1] == in[1]->cols;
+    case RULE_BIAS: return is_rows(in[0]) && is_column_wise(in[1], in[0]) && same_shape(in[0], out[0]);
+    case RULE_SUM_ROWS: return is_rows(in[0]) && is_column_wise(out[0], in[0]);
+    case RULE_REDUCE: return reduces(n, in[0], out[0]);
+    case RULE_BROADCAST: return widens(in[0], out[0]);
+    case RULE_SPREAD: return is_rows(out[0]) && is_column_wise(in[0], out[0]);
+    case RULE_MOMENTS:
+        return is_rows(in[0]) && is_column_wise(out[0], in[0]) && is_column_wise(out[1], in[0]);
+    case RULE_MOMENTS_GRAD:
+        return is_rows(in[2]) && is_column_wise(in[0], in[2]) && is_column_wise(in[1], in[2]) &&
+               is_column_wise(in[3], in[2]) && same_shape(in[2], out[0]);
+    case RULE_NORM:
+        return is_rows(in[0]) && n->attr[0] >= 0 && same_shape(in[0], out[0]) && last_is_one(out[1], in[0]);
+    case RULE_NORM_GRAD:
+        return is_rows(in[1]) && same_shape(in[0], in[1]) && last_is_one(in[2], in[1]) &&
+               same_shape(in[1], out[0]);
     case RULE_CONCAT: return joins(p, n, out[0]);
     case RULE_SLICE: return cuts(n, in[0], out[0]);
+    case RULE_PAD: return cuts(n, out[0], in[0]);
     case RULE_RESHAPE:
-        return in[0]->batched && out[0]->batched && in[0]->lead * in[0]->cols == out[0]->lead * out[0]->cols;
+        return in[0]->batched == out[0]->batched && in[0]->lead * in[0]->cols == out[0]->lead * out[0]->cols;
+    case RULE_TRANSPOSE: return permutes(n, in[0], out[0]);
+    case RULE_FULL: return !out[0]->batched;
+    case RULE_EMBED: return is_matrix(in[0]) && per_row(in[1], out[0]) && out[0]->cols == in[0]->dim[1];
+    case RULE_EMBED_GRAD: return is_matrix(out[0]) && per_row(in[1], in[0]) && in[0]->cols == out[0]->dim[1];
+    case RULE_ONE_HOT: return per_row(in[0], out[0]);
+    case RULE_TO_REAL: return in[0]->batched && same_shape(in[0], out[0]);
+    case RULE_RANDOM:
+        return out[0]->batched && is_key(n->attr[2]) &&
+               (n->op == OP_random_uniform ? n->attr[0] <= n->attr[1] : n->attr[1] >= 0);
+    case RULE_WARP:
+        return in[0]->batched && in[0]->ndim == 4 && in[1]->batched && in[1]->ndim == 2 && in[1]->cols == 6 &&
+               whole(n->attr[0], 3) && same_shape(in[0], out[0]);
     case RULE_LOSS:
         return same_shape(in[0], in[1]) && per_row(out[0], in[0]) &&
                (n->n_out == 1 || same_shape(out[1], in[0]));
     case RULE_LOSS_IDX:
-        return in[1]->type == TYPE_I32 && per_row(in[1], in[0]) && per_row(out[0], in[0]) &&
+        return per_row(in[1], in[0]) && per_row(out[0], in[0]) &&
                (n->n_out == 1 || same_shape(out[1], in[0]));
     case RULE_LOSS_GRAD:
         return per_row(in[0], in[1]) && same_shape(in[1], in[2]) && same_shape(in[1], out[0]);
     case RULE_LOSS_IDX_GRAD:
-        return in[2]->type == TYPE_I32 && per_row(in[0], in[1]) && per_row(in[2], in[1]) &&
-               same_shape(in[1], out[0]);
+        return per_row(in[0], in[1]) && per_row(in[2], in[1]) && same_shape(in[1], out[0]);
     case RULE_SEED: return in[0]->batched && in[0]->ndim == 1 && out[0]->batched;
     case RULE_SCALAR: return !in[0]->batched && out[0]->ndim == 0;
     case RULE_CLIP: return !in[0]->batched && in[1]->ndim == 0 && same_shape(in[0], out[0]);
-    case RULE_MAP:
-        return same_shape(in[0], out[0]) && (n->n_in == 1 || same_shape(in[0], in[1]));
     case RULE_UPDATE: return in[0]->kind == KIND_PARAM && same_shape(in[0], in[1]) && n->in[0] != n->in[1];
-    default: return false;
+    case RULE_LAYOUT: return false;   /* fnn_program_lower's own */
     }
     return false;
 }
 
 static int find_op(cursor *c) {
     for (int op = 0; op < OP_COUNT; op++)
-        if (take_word(c, fnn_ops[op].name)) return op;
+        if (fnn_ops[op].rule != RULE_LAYOUT && take_word(c, fnn_ops[op].name)) return op;
     return -1;
 }
 
@@ -330,12 +442,12 @@ static int read_node(cursor c, int index, fnn_program *p, bool *updating, fnn_er
 }
 
 static int read_root(cursor c, int index, fnn_program *p, fnn_error *err) {
-    static const char *const names[] = {"output", "loss", "metric", "penalty", "grad"};
+    static const char *const names[] = {"output", "loss", "metric", "penalty", "grad", "tally"};
     fnn_root r = {.other = -1, .factor = 1};
     int kind = 0;
-    while (kind < 5 && !take_word(&c, names[kind])) kind++;
+    while (kind < 6 && !take_word(&c, names[kind])) kind++;
     r.kind = (fnn_root_kind)kind;
-    bool good = kind < 5 && take_tensor_or_none(&c, p->n_tensors, &r.tensor) && r.tensor >= 0;
+    bool good = kind < 6 && take_tensor_or_none(&c, p->n_tensors, &r.tensor) && r.tensor >= 0;
     if (good && (r.kind == ROOT_LOSS || r.kind == ROOT_METRIC)) {
         cursor number;
         good = take_tensor_or_none(&c, p->n_tensors, &r.other);
@@ -358,6 +470,12 @@ static int read_root(cursor c, int index, fnn_program *p, fnn_error *err) {
     case ROOT_GRAD:
         good = same_shape(t, other) && t->kind == KIND_TEMP &&
                (other->kind == KIND_PARAM || other->kind == KIND_INPUT);
+        break;
+    case ROOT_TALLY:
+        good = !t->batched && t->kind == KIND_TEMP && fnn_add(p->tallied, t->lead * t->cols, &p->tallied);
+        if (good && p->tallied > FNN_MAX_TALLIED)
+            return fnn_fail(err, FNN_ERR_LIMIT, "root %d: tallies of more than %d numbers", index,
+                            FNN_MAX_TALLIED);
         break;
     }
     if (!good) return fnn_fail(err, FNN_ERR_PROGRAM, "root %d: tensor %d cannot be one", index, r.tensor);

@@ -102,9 +102,11 @@ cdef int check(int status, fnn_error *err) except -1:
 OpInfo = namedtuple("OpInfo", "name inputs outputs rule attrs needs")
 _RULES = ("SAME MAP MATMUL MATMUL_NT MATMUL_TN BIAS SUM_ROWS REDUCE BROADCAST SPREAD MOMENTS MOMENTS_GRAD NORM NORM_GRAD "
           "CONCAT SLICE PAD RESHAPE TRANSPOSE FULL EMBED EMBED_GRAD ONE_HOT TO_REAL RANDOM WARP LOSS LOSS_GRAD LOSS_IDX "
-          "LOSS_IDX_GRAD SEED SCALAR CLIP UPDATE").split()
+          "LOSS_IDX_GRAD SEED SCALAR CLIP UPDATE LAYOUT").split()
 OPS = {}
 for _i in range(OP_COUNT):
+    if _RULES[fnn_ops[_i].rule] == "LAYOUT":  # the library's own, in no Program
+        continue
     _attrs = fnn_ops[_i].attrs.decode()
     OPS[fnn_ops[_i].name.decode()] = OpInfo(fnn_ops[_i].name.decode(), fnn_ops[_i].inputs, fnn_ops[_i].outputs,
                                             _RULES[fnn_ops[_i].rule], tuple(_attrs.split(",")) if _attrs else (),

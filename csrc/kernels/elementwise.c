@@ -27,6 +27,8 @@ INLINE int64_t run_length(const fnn_task *t, int64_t rows) {
     /* a (rows, n), b (rows, n) -> out (rows, n); out may be a or b */ \
     static void k_##name(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) { \
         (void)scratch; \
+        lo *= t->out[0].lead; \
+        hi *= t->out[0].lead; \
         const int64_t n = run_length(t, hi - lo), runs = (hi - lo) * t->out[0].cols / n; \
         for (int64_t r = lo; r < lo + runs; r++) { \
             const REAL *a = (const REAL *)t->in[0].p + r * t->in[0].ld, \

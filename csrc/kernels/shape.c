@@ -53,3 +53,13 @@ static void k_reshape(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) 
                  sample_in(t, 0, s) + e / in->cols * in->ld + e % in->cols, n);
         }
 }
+
+/* A matrix (rows, cols) in the other layout, whole; t->layout is that of the panels. The padding becomes 0. */
+static void k_pack(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
+    (void)lo; (void)hi; (void)scratch;
+    fnn_layout_write(&t->layout, sizeof(REAL), t->out[0].p, t->in[0].p);
+}
+static void k_unpack(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
+    (void)lo; (void)hi; (void)scratch;
+    fnn_layout_read(&t->layout, sizeof(REAL), t->in[0].p, t->out[0].p);
+}
