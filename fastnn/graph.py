@@ -8,8 +8,11 @@ use stand in one table, `_core.OPS`.
 
 import math
 import re
+import threading
 from functools import cache
 from typing import NamedTuple
+
+import numpy as np
 
 from . import _core
 from .arguments import FLOAT_DTYPES, check_float_dtype
@@ -733,7 +736,53 @@ def _output_shapes(info, ins, attrs, given):
 # ---- emitting ----
 
 
-class Value:
+def _operator(name, swapped=False):
+    def apply(self, other):
+        from . import ops  # its functions stand on this module
+
+        if not ops.is_operand(other):
+            return NotImplemented
+        function = getattr(ops, name)
+        return function(other, self) if swapped else function(self, other)
+
+    return apply
+
+
+def _unary_operator(name):
+    def apply(self):
+        from . import ops
+
+        return getattr(ops, name)(self)
+
+    return apply
+
+
+class Arithmetic:
+    """Operators, each the function of `fastnn.ops` of that name; NumPy's functions are led there too."""
+
+    __slots__ = ()
+
+    __add__, __radd__ = _operator("add"), _operator("add", True)
+    __sub__, __rsub__ = _operator("subtract"), _operator("subtract", True)
+    __mul__, __rmul__ = _operator("multiply"), _operator("multiply", True)
+    __truediv__, __rtruediv__ = _operator("divide"), _operator("divide", True)
+    __pow__, __rpow__ = _operator("power"), _operator("power", True)
+    __matmul__, __rmatmul__ = _operator("matmul"), _operator("matmul", True)
+    __lt__, __le__, __gt__, __ge__ = map(_operator, ("less", "less_equal", "greater", "greater_equal"))
+    __neg__, __abs__ = _unary_operator("negative"), _unary_operator("abs")
+
+    def __getitem__(self, key):
+        from . import ops
+
+        return ops.get_item(self, key)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        from . import ops
+
+        return ops.from_ufunc(ufunc, method, inputs, kwargs)
+
+
+class Value(Arithmetic):
     """A tensor of the Program that is being built: what a layer's `call` receives and returns."""
 
     __slots__ = ("builder", "id")
@@ -754,12 +803,47 @@ class Value:
     def ndim(self):
         return len(self.shape)
 
+    @property
+    def batched(self):
+        """bool: whether the first dimension is the batch."""
+        return self.builder.program.tensors[self.id].batched
+
     def __repr__(self):
         return f"<Value %{self.id} {_readable_shape(self.shape)} {self.dtype}>"
+
+    __eq__, __ne__ = _operator("equal"), _operator("not_equal")
+    __hash__ = object.__hash__
+
+    def _no_value(self, *args, **kwargs):
+        raise ArgumentTypeError(
+            f"{self!r} has no value yet: a traced function runs once and cannot branch or loop on values. "
+            "Use ops.where(condition, a, b) for a choice by element, and ops.in_training(a, b) for one by mode."
+        )
+
+    __array__ = __bool__ = __float__ = __int__ = __index__ = _no_value
+
+    def __len__(self):
+        if not self.shape or self.batched:
+            self._no_value()
+        return self.shape[0]
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+
+_building = threading.local()
+
+
+def current_builder():
+    """The Builder of the function that is being traced in this thread, None outside of one."""
+    stack = getattr(_building, "stack", None)
+    return stack[-1] if stack else None
 
 
 class Builder:
     """Builds a Program while layers emit into it: knows which tensor stands for which parameter.
+
+    As a context manager it is the one that functions emit into which are given parameters and numbers alone.
 
     Attributes
     ----------
@@ -773,6 +857,29 @@ class Builder:
     def __init__(self, dtype="float32"):
         self.program, self.params, self.scope = Program(dtype), {}, ""
         self._random_nodes = 0
+        self._once, self._constants, self._averages = {}, {}, {}
+        self._producer = {}
+
+    @classmethod
+    def over(cls, program, params):
+        """A Builder that goes on with a Program; `params` are pairs of tensor id and Parameter."""
+        builder = cls(program.dtype)
+        builder.program, builder.params = program, {p: i for i, p in params}
+        for node in program.nodes:
+            builder._producer.update(dict.fromkeys(node.outputs, node))
+            key = program.attrs(node).get("key", -1)
+            if key < _SEEDED:
+                builder._random_nodes = max(builder._random_nodes, int(key) + 1)
+        return builder
+
+    def __enter__(self):
+        if not hasattr(_building, "stack"):
+            _building.stack = []
+        _building.stack.append(self)
+        return self
+
+    def __exit__(self, *error):
+        _building.stack.pop()
 
     def input(self, shape, type=None, name=""):
         return Value(self, self.program.add_tensor("input", shape, type, name))
@@ -783,17 +890,127 @@ class Builder:
             self.params[parameter] = self.program.add_tensor("param", parameter.shape, name=parameter.name)
         return Value(self, self.params[parameter])
 
+    def constant(self, array):
+        """The tensor of an array of real numbers that a traced function uses: a parameter that never changes."""
+        from .layers.base import Constant  # layers stand on this module
+
+        array = np.asarray(array)
+        if array.dtype.kind not in "fiub":
+            raise ArgumentTypeError(f"A traced function takes real numbers, got an array of {array.dtype}.")
+        array = np.ascontiguousarray(array, np.float64)
+        key = array.shape, array.tobytes()
+        if key not in self._constants:
+            count = sum(isinstance(p, Constant) for p in self.params)
+            self._constants[key] = Constant(f"constant/{count}", array)
+        return self.param(self._constants[key])
+
     def random_key(self):
         """A number that sets a random node apart from the others of the Program (less than 2**15)."""
-        if self._random_nodes == 1 << 15:
+        if self._random_nodes == _SEEDED:
             raise GraphError("A model has at most 32768 random layers.")
         self._random_nodes += 1
         return self._random_nodes - 1
 
     def emit(self, op, *inputs, shape=None, **attrs):
+        """Append a node; see the function `emit`."""
         ids = [(i if isinstance(i, Value) else self.param(i)).id for i in inputs]
-        out = self.program.add_node(op, ids, attrs, shape, self.scope)
+        out = self.node(op, ids, attrs, shape, self.scope)
         return tuple(Value(self, o) for o in out) if isinstance(out, tuple) else Value(self, out)
+
+    def node(self, op, ids, attrs=None, shape=None, name=""):
+        """`Program.add_node`."""
+        out = self.program.add_node(op, ids, attrs, shape, name)
+        node = self.program.nodes[-1]
+        self._producer.update(dict.fromkeys(node.outputs, node))
+        return out
+
+    def node_once(self, op, ids, attrs=None, shape=None, name=""):
+        """`node`, or what an equal earlier call gave: an op is a function of its inputs and attributes."""
+        key = op, tuple(ids), tuple(sorted((attrs or {}).items())), shape and tuple(shape)
+        if key not in self._once:
+            self._once[key] = self.node(op, ids, attrs, shape, name)
+        return self._once[key]
+
+    def once(self, op, *inputs, shape=None, **attrs):
+        """`emit`, or what an equal earlier call gave."""
+        ids = [(i if isinstance(i, Value) else self.param(i)).id for i in inputs]
+        out = self.node_once(op, ids, attrs, shape, self.scope)
+        return tuple(Value(self, o) for o in out) if isinstance(out, tuple) else Value(self, out)
+
+    def producer(self, id):
+        """The node that writes a tensor, None for inputs and parameters."""
+        return self._producer.get(id)
+
+    def on_train(self, parameter, value, momentum):
+        """Let each training step set `parameter` to momentum * parameter + (1 - momentum) * value.
+
+        Parameters
+        ----------
+        parameter : Parameter
+            Not trainable.
+        value : Value
+            Of the parameter's shape, without a batch.
+        momentum : float
+            In [0, 1].
+        """
+        w = self.param(parameter).id
+        if w in self._averages:  # called before in this Program: both steps as one
+            first, m = self._averages[w]
+            both = m * momentum
+            if both < 1:
+                a = momentum * (1 - m) / (1 - both)
+                value = self.once("add", self.once("affine", Value(self, first), scale=a, shift=0.0),
+                                  self.once("affine", value, scale=1 - a, shift=0.0))  # fmt: skip
+            momentum = both
+        self._averages[w] = value.id, momentum
+
+    def finish(self):
+        """Append what `on_train` asked for; updates come last in a Program."""
+        for w, (value, momentum) in self._averages.items():
+            self.node("moving_average", (w, value), {"momentum": momentum})
+        self._averages = {}
+
+    def separate(self):
+        """Share nothing with what was emitted so far: a layer's nodes are then the same in every model."""
+        self._once = {}
+
+    def inline(self, program, known, parameters):
+        """Emit the nodes of another Program.
+
+        Parameters
+        ----------
+        program : Program
+            Whose roots are outputs.
+        known : dict of int to Value
+            What stands for its inputs, targets and weights.
+        parameters : dict of int to Parameter
+            What stands for its parameters.
+
+        Returns
+        -------
+        list of Value
+            One for each output root.
+        """
+        known = dict(known)
+        known.update((i, self.param(p)) for i, p in parameters.items())
+        first_key = self._random_nodes
+        for node in program.nodes:
+            attrs = program.attrs(node)
+            if attrs.get("key", _SEEDED) < _SEEDED:
+                attrs["key"] += first_key
+                self._random_nodes = max(self._random_nodes, int(attrs["key"]) + 1)
+            ids = [known[i].id for i in node.inputs]
+            if not node.outputs:
+                self.on_train(parameters[node.inputs[0]], known[node.inputs[1]], *node.attrs)
+                continue
+            made = self.node(node.op, ids, attrs, program.tensors[node.outputs[0]].shape, self.scope)
+            for i, id in zip(node.outputs, made if isinstance(made, tuple) else (made,)):
+                known[i] = Value(self, id)
+        return [known[r.tensor] for r in program.roots_of("output")]
+
+
+# Keys of random nodes have 16 bits: the lower half counts the nodes, the upper half belongs to seeds.
+_SEEDED = 1 << 15
 
 
 def emit(op, *inputs, shape=None, **attrs):
@@ -823,8 +1040,10 @@ def emit(op, *inputs, shape=None, **attrs):
 # ---- symbolic tensors ----
 
 
-class Tensor:
+class Tensor(Arithmetic):
     """A symbolic tensor: it has a shape and a type but no values. Layers are called on it.
+
+    Operators and the functions of `fastnn.ops` work on it as on arrays and give symbolic tensors.
 
     Attributes
     ----------
@@ -855,6 +1074,8 @@ class Tensor:
         )
 
     __array__ = __bool__ = __float__ = __int__ = __len__ = __iter__ = _no_values
+    __eq__, __ne__ = _operator("equal"), _operator("not_equal")
+    __hash__ = object.__hash__
 
 
 class LayerCall:
@@ -972,16 +1193,15 @@ def replay(inputs, outputs, values):
     """
     known = {id(t): v for t, v in zip(inputs, values, strict=True)}
     builder = values[0].builder
-    outer = builder.scope
     for call in calls_between(inputs, outputs):
-        builder.scope = call.layer.name
+        builder.separate()
         read = [known[id(t)] for t in call.inputs]
-        made = call.layer.call(read if call.listed else read[0])
+        made = call.layer.trace_call(builder, read if call.listed else read[0])
         for tensor, value in zip(
             call.outputs, made if isinstance(made, (list, tuple)) else [made], strict=True
         ):
             known[id(tensor)] = value
-    builder.scope = outer
+    builder.separate()
     return [known[id(t)] for t in outputs]
 
 
@@ -1027,6 +1247,7 @@ def trace(inputs, outputs, dtype="float32", output_names=None):
             value = builder.emit("reshape", value, shape=value.shape)
         taken.add(value.id)
         program.add_root("output", value.id, name=name)
+    builder.finish()
     for parameter in builder.params:
         parameter.become(program.dtype)
     return program, [(i, p) for p, i in builder.params.items()]

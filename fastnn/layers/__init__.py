@@ -23,6 +23,7 @@ from .merging import (
     subtract,
 )
 from .normalization import BatchNormalization, LayerNormalization, UnitNormalization
+from .operation import Operation
 from .preprocessing import CategoryEncoding, Normalization, Rescaling
 from .regularization import AlphaDropout, Dropout, GaussianDropout, GaussianNoise
 from .reshaping import Flatten, Reshape
@@ -31,7 +32,7 @@ __all__ = [
     "Activation", "Add", "AlphaDropout", "Average", "BatchNormalization", "CategoryEncoding", "Concatenate",
     "Dense", "Dot", "Dropout", "ELU", "Embedding", "Flatten", "GaussianDropout", "GaussianNoise", "Input",
     "InputLayer", "Layer", "LayerNormalization", "LeakyReLU", "Maximum", "Minimum", "MixUp", "Multiply",
-    "Normalization", "PReLU", "Parameter", "RandomErasing", "RandomFlip", "RandomRotation",
+    "Normalization", "Operation", "PReLU", "Parameter", "RandomErasing", "RandomFlip", "RandomRotation",
     "RandomTranslation", "RandomZoom", "ReLU", "Rescaling", "Reshape", "Softmax", "Subtract",
     "UnitNormalization", "add", "average", "concatenate", "deserialize", "dot", "maximum", "minimum",
     "multiply", "serialize", "subtract",

@@ -7,13 +7,23 @@ import numpy as np
 
 from .. import initializers, regularizers
 from ..arguments import check_float_dtype, check_shape
-from ..errors import ArgumentError, ArgumentTypeError, DtypeError, GraphError, ShapeError, UnknownNameError
-from ..graph import MAX_RANK, Builder, LayerCall, Tensor
+from ..errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DtypeError,
+    FastNNError,
+    GraphError,
+    ShapeError,
+    UnknownNameError,
+)
+from ..graph import MAX_RANK, Arithmetic, Builder, LayerCall, Tensor, Value
 from ..registry import Registry, auto_name, snake_case
 
 
-class Parameter:
+class Parameter(Arithmetic):
     """An array that a layer owns and training changes.
+
+    In a layer's `call`, operators and the functions of `fastnn.ops` take it like a tensor.
 
     Until a model runs, it holds its initial value, drawn when first asked for. Then the engine's store holds
     it.
@@ -127,6 +137,18 @@ class Parameter:
     def __repr__(self):
         frozen = "" if self.trainable else ", not trainable"
         return f"<Parameter {self.name!r} {self.shape} {self.dtype}{frozen}>"
+
+
+class Constant(Parameter):
+    """An array that a traced function uses: a parameter of the engine, but none of a layer or model."""
+
+    def __init__(self, name, array):
+        super().__init__(name, array.shape, None, trainable=False, dtype="float64")
+        self._exact = self._initial = array
+
+    def become(self, dtype):
+        """Take the dtype of the model that uses it."""
+        self.dtype, self._initial = dtype, self._exact.astype(dtype)
 
 
 class Layer:
@@ -324,23 +346,46 @@ class Layer:
         if not tensors:
             raise GraphError(f"{self._label} is called on at least one tensor.")
         for t in tensors:
-            if not isinstance(t, Tensor):
+            if not isinstance(t, (Tensor, Value)):
                 raise ArgumentTypeError(
                     f"{self._label} is called on symbolic tensors such as fastnn.Input makes, "
                     f"got {type(t).__name__}; give arrays to a Model."
                 )
         shapes = [t.shape for t in tensors]
         self.ensure_built(shapes if listed else shapes[0])
+        if isinstance(tensors[0], Value):  # inside another layer's call
+            return self.trace_call(tensors[0].builder, list(tensors) if listed else tensors[0])
         builder = Builder(self.dtype or "float32")
-        builder.scope = self.name
         values = [builder.input(t.shape, "int32" if t.dtype == "int32" else None, t.name) for t in tensors]
-        made = self.call(values if listed else values[0])
+        made = self.trace_call(builder, values if listed else values[0])
         several = isinstance(made, (list, tuple))
         call = LayerCall(self, tensors, listed, [])
         for i, value in enumerate(made if several else [made]):
             call.outputs.append(Tensor(value.shape, value.dtype, self._tensor_name(i), call, i))
         self._calls.append(call)
         return list(call.outputs) if several else call.outputs[0]
+
+    def trace_call(self, builder, x):
+        """`call` on the Values of a builder: what it emits is named after the layer, and so are its errors."""
+        outer, builder.scope = builder.scope, self.name
+        try:
+            with builder:
+                made = self.call(x)
+        except FastNNError as error:
+            message = str(error.args[0]) if error.args else ""
+            if repr(self.name) not in message:
+                error.args = (f"{self._label}: {message}", *error.args[1:])
+            raise
+        finally:
+            builder.scope = outer
+        for value in made if isinstance(made, (list, tuple)) else [made]:
+            if not isinstance(value, Value) or value.builder is not builder or not value.batched:
+                shape = f" of shape {value.shape}" if isinstance(value, Value) else ""
+                raise GraphError(
+                    f"{self._label}: call must return a tensor with the batch as first dimension, or a list of "
+                    f"such, got {type(value).__name__}{shape}."
+                )
+        return made
 
     def _tensor_name(self, index):
         call = f"_{len(self._calls)}" if self._calls else ""
