@@ -36,17 +36,17 @@ from .seeds import set_seed
 
 __all__ = [
     "FastNNError", "History", "Input", "Layer", "Model", "Parameter", "Predictor", "Program", "Sequential",
-    "Tensor", "activations", "config", "datasets", "errors", "get_num_threads", "initializers", "keras",
-    "layers", "load", "losses", "metrics", "ops", "optimizers", "regularizers", "reset_names", "schedules",
+    "Tensor", "activations", "callbacks", "config", "datasets", "errors", "get_num_threads", "initializers",
+    "keras", "layers", "load", "losses", "metrics", "ops", "optimizers", "regularizers", "reset_names", "schedules",
     "set_num_threads", "set_seed", "show_config", "utils",
 ]  # fmt: skip
 
 
 # What costs import time that most processes need not pay: found at first use.
-_MODULES = ("datasets", "io", "keras", "ops")
+_MODULES = ("callbacks", "datasets", "io", "keras", "ops")
 
 if TYPE_CHECKING:
-    from . import datasets, io, keras, ops  # noqa: F401
+    from . import callbacks, datasets, io, keras, ops  # noqa: F401
     from .io import load
 
 

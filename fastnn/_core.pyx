@@ -75,6 +75,7 @@ cdef extern from "internal.h" nogil:
     int fnn_run(fnn_session *session, int64_t max_steps, double max_ms, const double *lr, int64_t lr_count, int64_t *steps_done,
                 int *finished, fnn_error *err)
     int fnn_results(const fnn_session *session, double *values, int count)
+    int fnn_set_results(fnn_session *session, const double *values, int count, fnn_error *err)
     int fnn_gradient(fnn_session *session, int index, void *values, int64_t count, fnn_error *err)
     int fnn_predict(fnn_session *session, const void *x, void *y, int64_t n)
     int fnn_random(uint64_t seed, uint32_t stream, int distribution, double a, double b, double *out, int64_t n)
@@ -456,6 +457,21 @@ cdef class Session:
             return [values[i] for i in range(n)]
         finally:
             free(values)
+
+    def set_results(self, values):
+        """Puts back the sums of an interrupted pass, after `begin` and before the first step."""
+        cdef fnn_error err
+        cdef int n = len(values), status
+        cdef double *sums = <double *>calloc(n + 1, sizeof(double))
+        if sums == NULL:
+            raise errors.OutOfMemoryError("out of memory")
+        try:
+            for i in range(n):
+                sums[i] = values[i]
+            status = fnn_set_results(self.c, sums, n, &err)
+        finally:
+            free(sums)
+        check(status, &err)
 
     def gradient(self, int index, out):
         cdef fnn_error err

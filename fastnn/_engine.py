@@ -97,6 +97,7 @@ class _Lease:
             if self._rows >= rows:
                 break
         self.begin, self.run, self.results = self.session.begin, self.session.run, self.session.results
+        self.set_results = self.session.set_results
 
     def __enter__(self):
         return self
@@ -115,11 +116,23 @@ class _Lease:
             self.session.bind(tensor, array)
             self._bound[tensor] = array, first_row, place
 
-    def walk(self, count, batch_size, check_finite, max_steps=-1, seed=0, epoch=0):
-        """One pass in order that changes nothing; yields the samples done after each chunk."""
+    def unbind(self, tensor):
+        """Binds nothing to a tensor any more."""
+        self.session.bind(tensor, None)
+        del self._bound[tensor]
+
+    def walk(self, count, batch_size, check_finite, max_steps=-1, seed=0, epoch=0, hook=None):
+        """One pass in order that changes nothing; yields the samples done after each chunk.
+
+        A chunk is one batch where there is a `hook`, which is called with each batch's index before it.
+        """
         self.begin(count, batch_size, False, check_finite, seed, epoch, 0)
         steps, finished = 0, False
         while not finished and steps != max_steps:
-            done, finished = self.run(max_steps - steps if max_steps > 0 else -1, CHUNK_MS, 0.0)
+            left = max_steps - steps if max_steps > 0 else -1
+            if hook is not None:
+                hook(steps)
+                left = 1
+            done, finished = self.run(left, CHUNK_MS, 0.0)
             steps += done
             yield min(steps * batch_size, count)

@@ -46,6 +46,12 @@ from .metrics import Metric
 
 FORMAT = "fastnn 1"
 
+# What to do with a file of a kind that does not fit, if not `fastnn.load`.
+_KINDS = {
+    "weights": "use model.load_weights(path) on a model",
+    "checkpoint": "pass it to model.fit(..., resume=path)",
+}
+
 _FOREIGN_EXTENSIONS = (".keras", ".h5", ".hdf5", ".onnx", ".pt", ".pth")
 
 
@@ -476,7 +482,7 @@ def open_checked(file, label, kinds=("model", "weights", "predictor")):
         raise FileFormatError(f"{label} has the format {written!r}, needed is {FORMAT!r}; it is foreign")
     kind = reader.metadata.get("kind")
     if kind not in kinds:
-        hint = "use model.load_weights(path) on a model" if kind == "weights" else "load it with fastnn.load"
+        hint = _KINDS.get(kind, "load it with fastnn.load")
         raise FileFormatError(f"{label} holds {kind!r}, needed is one of {list(kinds)}; {hint}")
     return reader
 

@@ -6,7 +6,7 @@ Everything here is the object that fastnn has under its own name; nothing is imp
 import sys
 from types import ModuleType
 
-from . import activations, config, initializers, layers, losses, metrics, optimizers, regularizers, utils
+from . import activations, callbacks, config, initializers, layers, losses, metrics, optimizers, regularizers, utils
 from .graph import Tensor as KerasTensor
 from .io import load_model
 from .layers import Input, Layer
@@ -14,7 +14,7 @@ from .model import Model, Sequential
 from .optimizers import Optimizer
 
 __all__ = [
-    "Input", "KerasTensor", "Layer", "Model", "Optimizer", "Sequential", "activations", "backend", "config",
+    "Input", "KerasTensor", "Layer", "Model", "Optimizer", "Sequential", "activations", "backend", "callbacks", "config",
     "initializers", "layers", "losses", "metrics", "models", "optimizers", "regularizers", "saving", "utils",
 ]  # fmt: skip
 
@@ -35,6 +35,7 @@ backend = _namespace(
 for _name in (
     "activations",
     "backend",
+    "callbacks",
     "config",
     "initializers",
     "layers",

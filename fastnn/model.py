@@ -1,11 +1,12 @@
 """Model and Sequential: networks that train, evaluate and predict."""
 
+import contextlib
 import threading
 from types import MappingProxyType
 
 import numpy as np
 
-from . import data, optimizers, progress, seeds
+from . import data, feed, optimizers, progress, seeds
 from ._engine import Runtime
 from .arguments import check_float, check_int
 from .compile import compile_program
@@ -27,7 +28,7 @@ from .layers.base import Layer
 from .layers.core import Input
 from .losses import Loss
 from .structure import any_symbolic, flatten, metrics_per_output, per_output, shape_like, unique
-from .training import Trainer, check_callbacks, check_verbose, notify, validation_epochs
+from .training import Arrays, Hooks, Trainer, check_verbose, validation_epochs
 
 _TRAIN_ROWS = 32  # batch_size=None, as in Keras
 _PREDICT_ROWS = 256  # the same where nothing but speed depends on it
@@ -534,13 +535,17 @@ class Model(Layer):
         *,
         seed=None,
         check_finite=True,
+        max_seconds=None,
+        resume=None,
     ):
-        """Train on arrays.
+        """Train on arrays, or on an iterable of batches.
 
         Parameters
         ----------
-        x : array_like, shape (n, ...), or list or dict of them
-            Inputs. Anything with the buffer protocol, `__array__` or DLPack; it is not copied.
+        x : array_like, shape (n, ...), or list or dict of them; or an iterable
+            Inputs. Anything with the buffer protocol, `__array__` or DLPack; it is not copied, and may be
+            mapped from a file. An iterable yields batches x, (x,), (x, y) or (x, y, sample_weight) of any
+            size; see the notes.
         y : array_like, shape (n, ...), or list or dict of them
             Targets: class indices (n,) for sparse losses, else the output's shape.
         batch_size : int or "full", optional
@@ -552,19 +557,21 @@ class Model(Layer):
             0 silent; 1 (and "auto") a progress bar, or a line an epoch where the output is redirected; 2 a
             line an epoch.
         callbacks : list, optional
-            Objects with any of Keras's methods `set_model`, `set_params`, `on_train_begin`, `on_epoch_begin`,
-            `on_epoch_end`, `on_train_end`. Setting `model.stop_training` ends training after the epoch.
+            See `fastnn.callbacks`; any objects with some of the methods of `Callback`. Setting
+            `model.stop_training` ends training after the epoch, in a batch hook after the batch.
         validation_split : float, default 0.0
             Fraction of the samples, the last ones before shuffling, to validate on instead of training.
-        validation_data : (x, y) or (x, y, sample_weight), optional
+        validation_data : (x, y) or (x, y, sample_weight), or an iterable of batches, optional
         shuffle : bool, default True
-            A new order each epoch; it follows from `seed`.
+            A new order each epoch; it follows from `seed`. Of an iterable the order of the batches, where it
+            has `__getitem__` and `__len__`.
         class_weight : dict of int to float, optional
             Weight of the samples of each class.
         sample_weight : array_like, shape (n,), or list or dict of them, optional
         initial_epoch : int, default 0
         steps_per_epoch, validation_steps : int, optional
-            At most so many batches an epoch or validation.
+            At most so many batches an epoch or validation. Needed for iterables that never end. Over an
+            iterable each epoch goes on where the last one stopped, and a validation starts again.
         validation_batch_size : int, optional
             As large as is fast by default; results do not depend on it.
         validation_freq : int or collection of int, default 1
@@ -573,10 +580,24 @@ class Model(Layer):
             Of shuffling and dropout; the next one of `fastnn.set_seed` by default, or a fresh one.
         check_finite : bool, default True
             Refuse NaN and infinities in the data.
+        max_seconds : float, optional
+            Training ends at the first step boundary after this time. The values of an epoch that is not over
+            by then are those of its steps so far; it is neither validated nor told to callbacks.
+        resume : str or path, optional
+            File of a `callbacks.Checkpoint`: training goes on where it was written, with all that belongs to
+            it, as if it had never stopped. A missing file starts afresh. `epochs` counts from the very start;
+            a run that had ended gives its History at once, and weights as they were then.
 
         Returns
         -------
         History
+
+        Notes
+        -----
+        An iterable is read by a thread of its own, a few batches ahead, while the engine trains; its errors
+        come out of `fit`. Dropout is keyed by the update and the row in the batch, so the same batches give
+        the same bits. A resumed run reads an iterable from its start and leaves out the batches that were
+        trained on, or goes right to the next one where there are `__getitem__` and `__len__`.
 
         Raises
         ------
@@ -591,71 +612,179 @@ class Model(Layer):
             The loss became NaN or infinite; the weights are those of the last finite epoch.
         """
         self._needs_compiled("fit")
-        self._build_for(x)
+        given = feed.is_iterable_of_batches(x) and feed.Feed(x, "x")
+        self._build_for(feed.split_batch(given.first())[0] if given and not self.built else x)
         self._needs_loss("fit")
         epochs = check_int("fit", "epochs", epochs, 0)
         initial_epoch = check_int("fit", "initial_epoch", initial_epoch, 0)
         check_verbose("fit", verbose)
-        callbacks = check_callbacks("fit", callbacks)
+        hooks = Hooks("fit", callbacks)
         validates = validation_epochs(validation_freq)
-        arrays, count = self._bind_batch(x, y, sample_weight)
-        validation = None
-        if validation_data is not None:
-            validation = *self._bind_validation(validation_data), 0, " of validation_data"
-        elif validation_split:
-            check_float("fit", "validation_split", validation_split)
-            first, last = data.split(list(arrays.values()), validation_split)
-            first_row = first[0].shape[0]
-            validation = dict(zip(arrays, last)), count - first_row, first_row, ""
-            arrays, count = dict(zip(arrays, first)), first_row
-        self._weigh_classes(arrays, class_weight)
-        rows = self._train_rows(batch_size, count)
-        steps = -(-count // rows)
         if steps_per_epoch is not None:
-            steps = min(steps, check_int("fit", "steps_per_epoch", steps_per_epoch, 1))
-        if seed is None:
-            seed = seeds.next_seed()
-        else:
-            seed = check_int("fit", "seed", seed, 0) & (1 << 64) - 1
-        params = {"verbose": verbose, "epochs": epochs, "steps": steps, "batch_size": rows, "samples": count}
-        history = self.history = History(params, seed)
+            steps_per_epoch = check_int("fit", "steps_per_epoch", steps_per_epoch, 1)
+        if validation_steps is not None:
+            validation_steps = check_int("fit", "validation_steps", validation_steps, 1)
+        if max_seconds is not None:
+            max_seconds = check_float("fit", "max_seconds", max_seconds, 0, exclusive=("low",))
         runtime = self._engine()
-        with runtime.session("train", rows) as session:
-            session.bind(arrays)
-            trainer = Trainer(
-                self, history, runtime.engine, session, count, rows, steps, bool(shuffle), bool(check_finite)
-            )
-            if validation is None:
-                trainer.run(initial_epoch, epochs, progress.make(verbose), callbacks)
-                return history
-            held_out, held_out_count, first_row, place = validation
-            held_out_rows = self._rows(validation_batch_size, _PREDICT_ROWS, held_out_count)
-            limit = -1
-            if validation_steps is not None:
-                limit = check_int("fit", "validation_steps", validation_steps, 1)
-            with runtime.session("evaluate", held_out_rows) as evaluator:
-                evaluator.bind(held_out, first_row, place)
-                trainer.validate = lambda: self._evaluate(
-                    evaluator, held_out_count, held_out_rows, limit, check_finite
+        with contextlib.ExitStack() as stack:
+            drawn = seed is None
+            seed = 0 if drawn else check_int("fit", "seed", seed, 0) & (1 << 64) - 1
+            held_out = None
+            if given:
+                feed.check_alone("fit", given, y=y, sample_weight=sample_weight, batch_size=batch_size,
+                                 validation_split=validation_split or None)
+                if self.optimizer.full_batch:
+                    raise ArgumentError(
+                        f"fit: {type(self.optimizer).__name__} needs all samples in one batch, got an iterable of "
+                        "batches; pass arrays"
+                    )
+                feed.check_walks("fit", given, steps_per_epoch, epochs - initial_epoch, "steps_per_epoch")
+                source = stack.enter_context(
+                    feed.Batches(
+                        runtime, "train", given, self._prepare_batch(class_weight), steps_per_epoch, seed,
+                        bool(shuffle), bool(check_finite),
+                    )
                 )
-                trainer.validates = validates
-                trainer.run(initial_epoch, epochs, progress.make(verbose), callbacks)
+            else:
+                arrays, count = self._bind_batch(x, y, sample_weight)
+                if validation_data is None and validation_split:
+                    check_float("fit", "validation_split", validation_split)
+                    first, last = data.split(list(arrays.values()), validation_split)
+                    first_row = first[0].shape[0]
+                    held_out = dict(zip(arrays, last)), count - first_row, first_row, ""
+                    arrays, count = dict(zip(arrays, first)), first_row
+                self._weigh_classes(arrays, class_weight)
+                rows = self._train_rows(batch_size, count)
+                steps = -(-count // rows)
+                if steps_per_epoch is not None:
+                    steps = min(steps, steps_per_epoch)
+                session = stack.enter_context(runtime.session("train", rows))
+                session.bind(arrays)
+                source = (self.optimizer.driver or Arrays)(
+                    self, session, arrays, count, rows, steps, seed, bool(shuffle), bool(check_finite)
+                )
+            resumed = None
+            if resume is not None:
+                from . import checkpoint
+
+                resumed = checkpoint.read(resume, self, source, not drawn)
+            if drawn:
+                source.seed = seeds.next_seed() if resumed is None else resumed.seed
+            params = {
+                "verbose": verbose, "epochs": epochs, "steps": source.steps, "batch_size": source.rows,
+                "samples": source.count,
+            }  # fmt: skip
+            history = self.history = History(params, source.seed)
+            validation = None
+            if validation_data is not None or held_out is not None:
+                evaluate = self._validator(
+                    stack, runtime, validation_data, held_out, validation_batch_size, validation_steps, hooks,
+                    check_finite, epochs - initial_epoch, resumed,
+                )  # fmt: skip
+                validation = evaluate, validates
+            trainer = Trainer(self, history, runtime.engine, source, hooks, validation, max_seconds)
+            trainer.run(initial_epoch, epochs, progress.make(verbose), resumed)
         return history
+
+    def _prepare_batch(self, class_weight=None):
+        """A function that binds what an iterable yields: (arrays by tensor id, number of samples)."""
+
+        def prepare(batch):
+            arrays, count = self._bind_batch(*feed.split_batch(batch))
+            self._weigh_classes(arrays, class_weight)
+            return arrays, count
+
+        return prepare
+
+    def _validator(
+        self, stack, runtime, given, held_out, batch_size, steps, hooks, check_finite, epochs, resumed
+    ):
+        """A function that gives the values on validation data, with a session that lives as long as `stack`."""
+        if feed.is_iterable_of_batches(given):
+            given = feed.Feed(given, "validation_data")
+            feed.check_walks("fit", given, steps, epochs, "validation_steps")
+            source = stack.enter_context(
+                feed.Batches(
+                    runtime, "evaluate", given, self._prepare_batch(), steps if given.once else None,
+                    check_finite=check_finite,
+                )
+            )  # fmt: skip
+            made = 0 if resumed is None else resumed.validations
+
+            def evaluate():
+                nonlocal made
+                taken = made * steps if given.once and steps is not None else 0
+                made += 1
+                return self._evaluate_batches(source, steps, hooks, taken)
+
+        else:
+            arrays, count, first_row, place = held_out or (*self._bind_validation(given), 0, " of validation_data")
+            rows = self._rows(batch_size, _PREDICT_ROWS, count)
+            evaluator = stack.enter_context(runtime.session("evaluate", rows))
+            evaluator.bind(arrays, first_row, place)
+
+            def evaluate():
+                return self._evaluate(evaluator, count, rows, -1 if steps is None else steps, check_finite, hooks)
+
+        if not hooks:
+            return evaluate
+
+        def with_hooks():
+            hooks("on_test_begin", {})
+            values = evaluate()
+            hooks("on_test_end", dict(zip(self._value_names, values)))
+            return values
+
+        return with_hooks
 
     def _bind_validation(self, validation_data):
         if not isinstance(validation_data, (list, tuple)) or len(validation_data) not in (2, 3):
             raise ArgumentTypeError(
-                "validation_data needs a tuple (x, y) or (x, y, sample_weight), got "
+                "validation_data needs a tuple (x, y) or (x, y, sample_weight), or an iterable of batches, got "
                 f"{type(validation_data).__name__}"
             )
         x, y, *weight = validation_data
         return self._bind_batch(x, y, weight[0] if weight else None)
 
-    def _evaluate(self, session, count, rows, steps, check_finite, show=None):
-        for done in session.walk(count, rows, check_finite, steps):
+    def _evaluate(self, session, count, rows, steps, check_finite, hooks, show=None):
+        before, after = self._batch_hooks(hooks, "test")
+        for batch, done in enumerate(session.walk(count, rows, check_finite, steps, hook=before)):
+            if after is not None:
+                after(batch, dict(zip(self._value_names, self._values(session.results(), done))))
             if show is not None and show.live:
                 show.update(done, self._value_names, self._values(session.results(), done))
         return self._values(session.results(), done)
+
+    def _evaluate_batches(self, source, steps, hooks, taken=0, show=None):
+        before, after = self._batch_hooks(hooks, "test")
+        step, values = 0, None
+        source.begin(0, 0, (), taken)
+        try:
+            while step != steps and step != source.steps:
+                if before is not None:
+                    before(step)
+                done, finished = source.run(1, -1.0, 0.0)
+                if finished:
+                    break
+                step += done
+                if after is not None or (show is not None and show.live):
+                    values = self._values(source.results(), source.seen(step))
+                    if after is not None:
+                        after(step - 1, dict(zip(self._value_names, values)))
+                    if show is not None and show.live:
+                        show.update(source.seen(step), self._value_names, values)
+            return self._values(source.results(), source.seen(step))
+        finally:
+            source.end()
+
+    @staticmethod
+    def _batch_hooks(hooks, what):
+        """(before, after) a batch, for where there are callbacks that want to know; else (None, None)."""
+        begin, end = f"on_{what}_batch_begin", f"on_{what}_batch_end"
+        if not hooks.any(begin, end):
+            return None, None
+        return lambda batch: hooks(begin, batch, {}), lambda batch, logs: hooks(end, batch, logs)
 
     def evaluate(
         self,
@@ -670,7 +799,7 @@ class Model(Layer):
         *,
         check_finite=True,
     ):
-        """Loss and metrics on arrays.
+        """Loss and metrics on arrays, or on an iterable of batches.
 
         Parameters
         ----------
@@ -683,7 +812,8 @@ class Model(Layer):
         steps : int, optional
             At most so many batches.
         callbacks : list, optional
-            Objects with any of Keras's methods `set_model`, `on_test_begin`, `on_test_end`.
+            See `fastnn.callbacks`; those with `on_test_batch_begin` or `on_test_batch_end` make every batch an
+            engine call of its own.
         return_dict : bool, default False
         check_finite : bool, default True
             Refuse NaN and infinities in the data.
@@ -694,24 +824,40 @@ class Model(Layer):
             The loss; with metrics a list in the order of `metrics_names`; a dict by name for `return_dict`.
         """
         self._needs_compiled("evaluate")
-        self._build_for(x)
+        given = feed.is_iterable_of_batches(x) and feed.Feed(x, "x")
+        self._build_for(feed.split_batch(given.first())[0] if given and not self.built else x)
         check_verbose("evaluate", verbose)
-        callbacks = check_callbacks("evaluate", callbacks)
-        arrays, count = self._bind_batch(x, y, sample_weight)
-        rows = self._rows(batch_size, _PREDICT_ROWS, count)
-        steps = -1 if steps is None else check_int("evaluate", "steps", steps, 1)
-        show = progress.make(0 if verbose == "auto" else verbose)
-        notify(callbacks, "set_model", self)
-        notify(callbacks, "on_test_begin", {})
-        with self._engine().session("evaluate", rows) as session:
-            session.bind(arrays)
+        hooks = Hooks("evaluate", callbacks)
+        if steps is not None:
+            steps = check_int("evaluate", "steps", steps, 1)
+        runtime, count = self._engine(), None
+        with contextlib.ExitStack() as stack:
+            if given:
+                feed.check_alone("evaluate", given, y=y, sample_weight=sample_weight, batch_size=batch_size)
+                source = stack.enter_context(
+                    feed.Batches(
+                        runtime, "evaluate", given, self._prepare_batch(), steps, check_finite=check_finite
+                    )
+                )
+            else:
+                arrays, count = self._bind_batch(x, y, sample_weight)
+                rows = self._rows(batch_size, _PREDICT_ROWS, count)
+                session = stack.enter_context(runtime.session("evaluate", rows))
+                session.bind(arrays)
+            show = progress.make(0 if verbose == "auto" else verbose)
+            hooks("set_model", self)
+            hooks("on_test_begin", {})
             show.start("Evaluate", count)
             try:
-                values = self._evaluate(session, count, rows, steps, check_finite, show)
+                if given:
+                    values = self._evaluate_batches(source, steps, hooks, 0, show)
+                else:
+                    limit = -1 if steps is None else steps
+                    values = self._evaluate(session, count, rows, limit, check_finite, hooks, show)
                 show.finish(self._value_names, values)
             finally:
                 show.close()
-        notify(callbacks, "on_test_end", dict(zip(self._value_names, values)))
+        hooks("on_test_end", dict(zip(self._value_names, values)))
         return self._returned(values, return_dict)
 
     def _returned(self, values, return_dict):
@@ -720,11 +866,12 @@ class Model(Layer):
         return values[0] if len(values) == 1 else values
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None, *, check_finite=True):
-        """Outputs for arrays.
+        """Outputs for arrays, or for the batches of an iterable.
 
         Parameters
         ----------
-        x : array_like, shape (n, ...), or list or dict of them
+        x : array_like, shape (n, ...), or list or dict of them; or an iterable
+            Of an iterable's batches, see `fit`, targets and weights are left alone.
         batch_size : int or "full", optional
             As large as is fast by default; the outputs do not depend on it.
         verbose : {"auto", 0, 1, 2}
@@ -732,7 +879,8 @@ class Model(Layer):
         steps : int, optional
             At most so many batches.
         callbacks : list, optional
-            Objects with any of Keras's methods `set_model`, `on_predict_begin`, `on_predict_end`.
+            See `fastnn.callbacks`; those with `on_predict_batch_begin` or `on_predict_batch_end` make every
+            batch an engine call of its own.
         check_finite : bool, default True
             Refuse NaN and infinities in `x`.
 
@@ -742,16 +890,42 @@ class Model(Layer):
             As the model's outputs were given; of the model's dtype.
         """
         check_verbose("predict", verbose)
-        callbacks = check_callbacks("predict", callbacks)
+        hooks = Hooks("predict", callbacks)
         show = progress.make(0 if verbose == "auto" else verbose)
         steps = -1 if steps is None else check_int("predict", "steps", steps, 1)
-        notify(callbacks, "set_model", self)
-        notify(callbacks, "on_predict_begin", {})
-        made = self._run_forward(x, batch_size, check_finite, False, steps, show)
-        notify(callbacks, "on_predict_end", {})
+        hooks("set_model", self)
+        hooks("on_predict_begin", {})
+        if feed.is_iterable_of_batches(x):
+            made = self._predict_batches(feed.Feed(x, "x"), batch_size, check_finite, steps, show, hooks)
+        else:
+            made = self._run_forward(x, batch_size, check_finite, False, steps, show, hooks)
+        hooks("on_predict_end", {})
         return made
 
-    def _run_forward(self, x, batch_size, check_finite, training, steps=-1, show=None):
+    def _predict_batches(self, given, batch_size, check_finite, steps, show, hooks):
+        feed.check_alone("predict", given, batch_size=batch_size)
+        before, after = self._batch_hooks(hooks, "predict")
+        parts, count = [], 0
+        show.start("Predict", None)
+        batches = feed.ahead(given, steps if steps > 0 else None, lambda batch: feed.split_batch(batch)[0])
+        try:
+            for i, x in enumerate(batches):
+                if before is not None:
+                    before(i)
+                parts.append(flatten(self._run_forward(x, "full", check_finite, False), "outputs")[0])
+                if after is not None:
+                    after(i, {"outputs": shape_like(self._output_form, parts[-1])})
+                count += len(parts[-1][0])
+                show.update(count, (), ())
+            show.finish((), ())
+        finally:
+            batches.close()
+            show.close()
+        if not parts:
+            raise ArgumentError("predict needs at least one batch, got an empty iterable")
+        return shape_like(self._output_form, [np.concatenate(part) for part in zip(*parts)])
+
+    def _run_forward(self, x, batch_size, check_finite, training, steps=-1, show=None, hooks=None):
         self._build_for(x)
         arrays, count = self._bind_inputs(x)
         rows = self._rows(batch_size, _PREDICT_ROWS, count)
@@ -772,9 +946,13 @@ class Model(Layer):
                 for _ in session.walk(count, rows, check_finite, seed=seed):
                     pass
             else:
+                before, after = self._batch_hooks(hooks, "predict")
                 show.start("Predict", count)
                 try:
-                    for done in session.walk(count, rows, check_finite, seed=seed):
+                    for batch, done in enumerate(session.walk(count, rows, check_finite, seed=seed, hook=before)):
+                        if after is not None:
+                            part = [array[batch * rows : done] for array in made]
+                            after(batch, {"outputs": shape_like(self._output_form, part)})
                         show.update(done, (), ())
                     show.finish((), ())
                 finally:

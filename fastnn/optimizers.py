@@ -30,9 +30,15 @@ class Optimizer(Configurable):
     global_clipnorm : float, optional
         Largest L2 norm of all gradients together. Only one of the three can be set.
     name : str, optional
+
+    Attributes
+    ----------
+    driver : subclass of training.Arrays, or None
+        What makes the steps of `fit` where they are more than the update op.
     """
 
     full_batch = False  # whether `fit` may only be asked for batches of all samples
+    driver = None
 
     def __init__(
         self,

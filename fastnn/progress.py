@@ -45,8 +45,8 @@ class Lines(Silent):
 
     def finish(self, names, values):
         seconds = time.perf_counter() - self._begun
-        rate = self._samples / max(seconds, 1e-9)
-        shown = f"{self._label} - {seconds:.3g} s - {rate:,.0f} samples/s - {_summary(names, values)}"
+        rate = "" if self._samples is None else f"{self._samples / max(seconds, 1e-9):,.0f} samples/s - "
+        shown = f"{self._label} - {seconds:.3g} s - {rate}{_summary(names, values)}"
         print(shown.removesuffix(" - "), flush=True)
 
 

@@ -19,6 +19,16 @@ def set_seed(seed):
     _state["seed"], _state["drawn"] = check_int("set_seed", "seed", seed, low=0) & _MASK, 0
 
 
+def get_state():
+    """Where the sequence stands: the seed (None where there is none) and the draws made."""
+    return dict(_state)
+
+
+def set_state(state):
+    """Go on where `get_state` was called."""
+    _state.update(seed=state["seed"], drawn=state["drawn"])
+
+
 def next_seed():
     """A seed of 64 bits: the next of the sequence that `set_seed` began, else fresh from the system."""
     if _state["seed"] is None:
