@@ -5,14 +5,19 @@ clipping, updates. The differentiator knows ops only: a unary op with `needs` X 
 `<name>_grad`; the others state their derivative below in terms of other ops.
 """
 
+import math
 import warnings
 from typing import NamedTuple
 
-from . import _core, optimizers
+import numpy as np
+
+from . import _core, ops, optimizers
 from . import losses as losses_module
 from . import metrics as metrics_module
 from .arguments import check_float
-from .errors import ArgumentError, ProgramError, ShapeError
+from .errors import ArgumentError, ProgramError
+from .graph import Builder, Value
+from .rows import rows_of
 
 # A last activation and the loss that is computed together with it, from the values before the activation.
 _FUSED = {("sigmoid", "bce"), ("softmax", "cce"), ("softmax", "scce")}
@@ -22,7 +27,7 @@ class CompiledOutput(NamedTuple):
     """What belongs to one output: the tensor ids to bind (None: nothing to bind) and their shapes.
 
     `target_dtype` is "int32" for labels by index, else the Program's dtype; shapes start with None for the
-    batch.
+    batch. `scalar_loss` is the name of the loss where it is one number for the batch, and so takes no weights.
     """
 
     name: str
@@ -32,6 +37,19 @@ class CompiledOutput(NamedTuple):
     target_shape: tuple | None = None
     target_dtype: str | None = None
     weight: int | None = None
+    scalar_loss: str | None = None
+
+
+class CompiledMetric(NamedTuple):
+    """A metric and the place of its sums among the results of a pass: a mean's two, or those of a tally."""
+
+    name: str
+    metric: object
+    place: slice
+
+    def of(self, results):
+        """The metric's value, of the results of a pass."""
+        return self.metric.value(np.asarray(results[self.place]))
 
 
 class Compiled(NamedTuple):
@@ -41,15 +59,21 @@ class Compiled(NamedTuple):
     ----------
     program : Program
     params : list of (int, Parameter)
+        Those given, and the constants of losses and metrics.
     outputs : list of CompiledOutput
     loss_names : list of str
         One for each loss root: "<output>_loss".
     loss_weights : list of float
         One for each loss root.
-    metric_names : list of str
-        One for each metric root, as Keras 3 names them.
+    metrics : list of CompiledMetric
+        In the order given, the weighted ones of an output last; named as in Keras 3.
+    users : dict of str to list
+        "loss", "metrics", "weighted_metrics": for each output those of them that are a user's own, as their
+        traces, the others as they were given.
     penalties : int
         Number of penalty roots.
+    first_penalty : int
+        Where their pairs begin among the results of a pass.
     gradients : dict of int to int
         Parameter or input tensor to its index among the grad roots. A tensor that no loss depends on is not
         in it.
@@ -62,10 +86,17 @@ class Compiled(NamedTuple):
     outputs: list
     loss_names: list
     loss_weights: list
-    metric_names: list
+    metrics: list
+    users: dict
     penalties: int
+    first_penalty: int
     gradients: dict
     updates: int
+
+    @property
+    def metric_names(self):
+        """list of str"""
+        return [m.name for m in self.metrics]
 
 
 def compile_program(
@@ -101,7 +132,8 @@ def compile_program(
     if any(r.kind != "output" for r in forward.roots):
         raise ProgramError("compile_program starts from a Program that has no roots but outputs.")
     program, count = forward.copy(), len(forward.roots)
-    objectives = _Objectives(program)
+    builder = Builder.over(program, params)
+    objectives = _Objectives(builder)
     for root, loss, weight, plain, weighted in zip(
         forward.roots,
         _per_output("losses", losses, count),
@@ -110,7 +142,8 @@ def compile_program(
         _per_output("weighted_metrics", weighted_metrics, count),
     ):
         weight = 1.0 if weight is None else check_float("compile", "loss_weights", weight)
-        objectives.add(root, losses_module.get(loss), weight, plain, weighted)
+        objectives.add(root, loss, weight, plain, weighted)
+    params = [(i, p) for p, i in builder.params.items()]
 
     gradients, penalties, updates = {}, 0, 0
     if objectives.seeds:
@@ -131,8 +164,10 @@ def compile_program(
         objectives.outputs,
         [r.name for r in losses_made],
         [r.factor for r in losses_made],
-        [r.name for r in program.roots_of("metric")],
+        objectives.placed(len(losses_made), penalties),
+        objectives.users,
         penalties,
+        2 * (len(losses_made) + len(program.roots_of("metric"))),
         gradients,
         updates,
     )
@@ -155,83 +190,154 @@ def _per_output(what, values, count):
 class _Objectives:
     """Appends targets, losses and metrics of one output after the other."""
 
-    def __init__(self, program):
-        self.program = program
-        self.outputs = []
-        self.seeds = []
-        self._several = len(program.roots) > 1
-        self._producer = {o: node for node in program.nodes for o in node.outputs}
-        self._names = {}
+    def __init__(self, builder):
+        self.builder, self.program = builder, builder.program
+        self.outputs, self.seeds = [], []
+        self.users = {"loss": [], "metrics": [], "weighted_metrics": []}
+        self._several = len(self.program.roots) > 1
+        self._names, self._made = {}, []
+        mixes = (self.program.attrs(node) for node in self.program.nodes if node.op == "mix")
+        self._mixes = list({(m["alpha"], m["key"]): m for m in mixes}.values())
 
     def add(self, root, loss, loss_weight, plain, weighted):
+        """Append what belongs to one output; the metrics may be one, a list or None."""
         program = self.program
         shape = program.tensors[root.tensor].shape
+        given, loss = loss, losses_module.get(loss)
+        plain, weighted = (
+            m if isinstance(m, (list, tuple)) else [m] for m in ([] if m is None else m for m in (plain, weighted))
+        )
+        rows = [(m, False) for m in plain if m is not None] + [(m, True) for m in weighted if m is not None]
         sparse = None if loss is None else loss.sparse
-        rows = [(m, False) for m in self._metrics(plain, shape, sparse)]
-        rows += [(m, True) for m in self._metrics(weighted, shape, sparse)]
-        users = [loss] * (loss is not None) + [m for m, _ in rows]
-        if not users:
-            self.outputs.append(CompiledOutput(root.name, root.tensor, shape))
-            return
-        self._check(root.name, shape, users)
-        target = program.add_tensor(
-            "target",
-            shape[:-1] if users[0].sparse else shape,
-            "int32" if users[0].sparse else program.dtype,
-            root.name,
-        )
+        rows = [(m, metrics_module.resolve(m, shape, sparse), counted) for m, counted in rows]
+        users = [loss] * (loss is not None) + [m for _, m, _ in rows]
+        target, target_shape, target_dtype = None, None, None
+        if users:
+            target_shape, target_dtype = self._target_of(root.name, shape, users)
+            target = program.add_tensor("target", target_shape, target_dtype, root.name)
         weight = None
-        if loss is not None or any(counted for _, counted in rows):
+        if loss is not None or any(counted for _, _, counted in rows):
             weight = program.add_tensor("weight", (None,), name=root.name)
-        prediction = root.tensor
+        prediction, scalar = root.tensor, False
         if loss is not None:
-            prediction = self._add_loss(root, loss, loss_weight, target, weight)
-        for metric, counted in rows:
+            loss = self._traced(loss, losses_module, target, root.tensor)
+            prediction, scalar = self._add_loss(root, loss, loss_weight, target, weight)
+        self.users["loss"].append(loss if isinstance(loss, losses_module.TracedLoss) else given)
+        kept = {False: [], True: []}
+        for given_metric, metric, counted in rows:
             name = self._unique(f"{root.name}_" if self._several else "", metric.name, counted)
-            op, attrs = metric.row_op()
-            made = program.add_node(op, (prediction, target), attrs, name=name)
-            per_row = made[0] if isinstance(made, tuple) else made
-            program.add_root("metric", per_row, weight if counted else -1, name=name)
-        bound = program.tensors[target]
+            metric = self._traced(metric, metrics_module, target, root.tensor)
+            self._add_metric(name, metric, target, prediction, weight if counted else None)
+            traced = isinstance(metric, metrics_module.TracedMetric)
+            kept[counted].append(metric if traced else given_metric)
+        for what, counted in (("metrics", False), ("weighted_metrics", True)):
+            self.users[what].append(kept[counted] or None)
         self.outputs.append(
-            CompiledOutput(root.name, root.tensor, shape, target, bound.shape, bound.type, weight)
+            CompiledOutput(
+                root.name, root.tensor, shape, target, target_shape, target_dtype, weight,
+                loss.name if scalar else None,
+            )  # fmt: skip
         )
 
-    def _metrics(self, given, shape, sparse):
-        if given is None:
-            return []
-        given = given if isinstance(given, (list, tuple)) else [given]
-        return [metrics_module.resolve(m, shape, sparse) for m in given if m is not None]
+    def placed(self, losses, penalties):
+        """The metrics with the places of their sums: results are pairs, then the tallies."""
+        means = sum(size is None for _, _, size in self._made)
+        pair, tally, found = 2 * losses, 2 * (losses + means + penalties), []
+        for name, metric, size in self._made:
+            if size is None:
+                found.append(CompiledMetric(name, metric, slice(pair, pair + 2)))
+                pair += 2
+            else:
+                found.append(CompiledMetric(name, metric, slice(tally, tally + size)))
+                tally += size
+        return found
 
-    def _check(self, name, shape, users):
+    def _target_of(self, name, shape, users):
+        """(shape, type) of the targets that all these take."""
         for user in users:
-            least = 2 if user.sparse else 1
-            if len(shape) < 2 or shape[-1] < least:
-                needed = "(batch, classes) with at least 2 classes" if user.sparse else "(batch, features)"
-                raise ShapeError(
-                    f"{user.name!r} needs predictions of shape {needed}, "
-                    f"but output {name!r} has shape {shape}."
-                )
-            if user.sparse != users[0].sparse:
-                kinds = {True: "integer labels", False: "targets of the output's shape"}
-                raise ArgumentError(
-                    f"Output {name!r}: {users[0].name!r} takes {kinds[users[0].sparse]}, {user.name!r} takes "
-                    f"{kinds[user.sparse]}; choose losses and metrics of one kind."
-                )
+            user.check_shape(name, shape)
+        first = next((u for u in users if u.sparse is not None), None)
+        if first is None:  # integer labels or one-hot: the first is what has fewer numbers
+            return (shape[:-1], "int32") if shape[-1] > 1 else (shape, self.program.dtype)
+        needed = tuple(first.target_shape(shape)), bool(first.sparse)
+        for user in users:
+            if user.sparse is None or (tuple(user.target_shape(shape)), bool(user.sparse)) == needed:
+                continue
+            takes = [
+                "integer labels" if u.sparse
+                else "targets of the output's shape" if tuple(u.target_shape(shape)) == shape
+                else f"targets of shape {tuple(u.target_shape(shape))}"
+                for u in (first, user)
+            ]  # fmt: skip
+            raise ArgumentError(
+                f"Output {name!r}: {first.name!r} takes {takes[0]}, {user.name!r} takes {takes[1]}; "
+                "choose losses and metrics of one kind."
+            )
+        return needed[0], "int32" if first.sparse else self.program.dtype
+
+    def _traced(self, function, module, target, prediction):
+        """A user's own function as its trace; others as they are."""
+        traced = module.TracedLoss if module is losses_module else module.TracedMetric
+        if module.registry.holds(function) or not function.traceable():
+            return function
+        target, prediction = self.program.tensors[target], self.program.tensors[prediction]
+        type = "int32" if target.type == "int32" else None
+        return traced.of(function, target.shape, type, prediction.shape, self.program.dtype)
 
     def _add_loss(self, root, loss, loss_weight, target, weight):
-        """Append the loss; returns the tensor that metrics compare with the target."""
-        program = self.program
-        (op, attrs), source, prediction = loss.row_op(), root.tensor, root.tensor
-        last = self._producer.get(root.tensor)
-        fused = last is not None and (last.op, op) in _FUSED
-        if fused:
-            op, source = f"{op}_logits", last.inputs[0]
-        made = program.add_node(op, (source, target), attrs, name=f"{root.name}_loss")
-        per_row, known = made if isinstance(made, tuple) else (made, source)
-        program.add_root("loss", per_row, weight, loss_weight, f"{root.name}_loss")
-        self.seeds.append(_LossSeed(per_row, weight, loss_weight))
-        return known if fused else prediction
+        """Append the loss; returns what metrics compare with the target, and whether it is one number."""
+        builder, name = self.builder, f"{root.name}_loss"
+        builder.scope, loss = name, self._mixed(loss)
+        y_true, y_pred = self._mixed_target(loss, target, root.tensor), Value(builder, root.tensor)
+        last = builder.producer(root.tensor)
+        if last is not None and (last.op, loss.op) in _FUSED:
+            source = Value(builder, last.inputs[0])
+            y_true = loss.smoothed(y_true, y_pred.shape[-1])
+            per_row, known = builder.emit(f"{loss.op}_logits", source, y_true)
+            scalar, known = False, known.id
+        else:
+            made = loss.call(y_true, y_pred)
+            per_row, scalar = rows_of(loss, builder, made)
+            scalar, known = scalar or getattr(loss, "scalar", False), root.tensor
+        builder.scope = ""
+        self.program.add_root("loss", per_row.id, weight, loss_weight, name)
+        self.seeds.append(_LossSeed(per_row.id, weight, loss_weight))
+        return known, scalar
+
+    def _mixed(self, loss):
+        """The loss that takes mixed targets: no integers."""
+        if not self._mixes or not loss.sparse:
+            return loss
+        if not isinstance(loss, losses_module.SparseCategoricalCrossentropy):
+            raise ArgumentError(
+                f"MixUp mixes targets, and {loss.name!r} takes integer labels, which cannot be mixed; "
+                "use sparse_categorical_crossentropy or one-hot targets."
+            )
+        return losses_module.CategoricalCrossentropy(loss.from_logits, name=loss.name)
+
+    def _mixed_target(self, loss, target, prediction):
+        y_true = Value(self.builder, target)
+        if not self._mixes:
+            return y_true
+        if y_true.dtype == "int32":
+            y_true = ops.one_hot(y_true, self.program.tensors[prediction].shape[-1])
+        for mix in self._mixes:
+            y_true = ops.in_training(self.builder.emit("mix", y_true, **mix), y_true)
+        return y_true
+
+    def _add_metric(self, name, metric, target, prediction, weight):
+        builder, program = self.builder, self.program
+        builder.scope = name
+        y_true, y_pred = Value(builder, target), Value(builder, prediction)
+        if isinstance(metric, metrics_module.Tally):
+            made = metric.sums(y_true, y_pred, None if weight is None else Value(builder, weight))
+            program.add_root("tally", made.id, name=name)
+            self._made.append((name, metric, math.prod(made.shape)))
+        else:
+            made, _ = rows_of(metric, builder, metric.call(y_true, y_pred))
+            program.add_root("metric", made.id, -1 if weight is None else weight, name=name)
+            self._made.append((name, metric, None))
+        builder.scope = ""
 
     def _unique(self, prefix, name, weighted):
         """A name that no metric has yet, found as Keras 3 does."""

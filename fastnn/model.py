@@ -383,7 +383,8 @@ class Model(Layer):
         if runtime is None:
             with self._lock:
                 if self._runtime is None:
-                    self._runtime = Runtime(self.program, self._params)
+                    compiled = self._compiled
+                    self._runtime = Runtime(self.program, compiled.params if compiled else self._params)
                 runtime = self._runtime
         return runtime
 
@@ -395,14 +396,10 @@ class Model(Layer):
         total = 0.0
         for weight, loss in zip(weights, losses):
             total += weight * loss
-        at = 2 * len(losses)
         values = [total, *losses] if len(losses) > 1 else [total]
-        for _ in compiled.metric_names:
-            values.append(results[at] / results[at + 1] if results[at + 1] else 0.0)
-            at += 2
-        for _ in range(compiled.penalties):
+        values += [metric.of(results) for metric in compiled.metrics]
+        for at in range(compiled.first_penalty, compiled.first_penalty + 2 * compiled.penalties, 2):
             values[0] += results[at] / results[at + 1]
-            at += 2
         return values
 
     # -- arrays --
@@ -471,8 +468,16 @@ class Model(Layer):
         for o in outputs:
             if given.get(o.name) is not None:
                 what = f"sample_weight of {o.name!r}"
+                self._refuse_weights(o, what)
                 found[o.weight] = data.fit_weight(data.as_array(given[o.name], what), what)
                 data.common_length([first, (what, found[o.weight])])
+
+    def _refuse_weights(self, output, what):
+        if output.scalar_loss is not None:
+            raise ArgumentError(
+                f"{what} cannot be used: the loss {output.scalar_loss!r} is one number for the whole batch; "
+                "return one value per sample from it, or leave the weights out"
+            )
 
     def _weigh_classes(self, arrays, class_weight):
         """Multiplies the sample weights among bound `arrays` by those of the classes."""
@@ -485,6 +490,7 @@ class Model(Layer):
                 "pass a sample_weight for each output"
             )
         [o] = outputs
+        self._refuse_weights(o, f"class_weight for {o.name!r}")
         weights = data.class_weights(class_weight, arrays[o.target], f"target {o.name!r}")
         arrays[o.weight] = weights * arrays.get(o.weight, 1.0)
 

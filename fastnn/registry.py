@@ -32,7 +32,8 @@ class Configurable:
         return cls(**config)
 
     def __repr__(self):
-        arguments = ", ".join(f"{k}={getattr(self, k)!r}" for k in _constructor_arguments(type(self)))
+        names = [k for k in _constructor_arguments(type(self)) if hasattr(self, k)]
+        arguments = ", ".join(f"{k}={getattr(self, k)!r}" for k in names)
         return f"{type(self).__name__}({arguments})"
 
 
@@ -90,12 +91,16 @@ class Registry:
             f"got {type(identifier).__name__}."
         )
 
+    def holds(self, obj):
+        """Whether the object's class is in the table, and not a user's own."""
+        return self._classes.get(type(obj).__name__) is type(obj)
+
     def serialize(self, obj):
         """`{"class_name": ..., "config": ...}` of an object; None stays None."""
         if obj is None:
             return None
         name = type(obj).__name__
-        if self._classes.get(name) is not type(obj):
+        if not self.holds(obj):
             raise UnknownNameError.among(self.kind, name, self._names(name))
         return {"class_name": name, "config": obj.get_config()}
 

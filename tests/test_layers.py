@@ -189,9 +189,9 @@ def test_a_layer_called_again_checks_its_features():
         (lambda: optimizers.AdamW(weight_decay=None), ArgumentTypeError),
         (lambda: losses.Huber(0), ArgumentError),
         (lambda: losses.MeanSquaredError(reduction="sum"), ArgumentError),
-        (lambda: losses.CategoricalCrossentropy(label_smoothing=0.1), ArgumentError),
+        (lambda: losses.CategoricalCrossentropy(label_smoothing=1.5), ArgumentError),
         (lambda: losses.SparseCategoricalCrossentropy(ignore_class=0), ArgumentError),
-        (lambda: losses.get(lambda a, b: a), UnknownNameError),
+        (lambda: losses.LossFunctionWrapper(3), ArgumentTypeError),
         (lambda: losses.get(3), ArgumentTypeError),
         (lambda: metrics.get("accurcy"), UnknownNameError),
         (lambda: schedules.PiecewiseConstantDecay([3, 2], [1, 2, 3]), ArgumentError),
@@ -429,7 +429,13 @@ def test_configurations_round_trip(table):
     extra = {
         "ExponentialDecay": (0.1, 10, 0.5), "InverseTimeDecay": (0.1, 10, 0.5), "CosineDecay": (0.1, 10),
         "PiecewiseConstantDecay": ([3], [1, 2]), "PolynomialDecay": (0.1, 10),
+        "SensitivityAtSpecificity": (0.5,), "SpecificityAtSensitivity": (0.5,), "PrecisionAtRecall": (0.5,),
+        "RecallAtPrecision": (0.5,), "ConfusionMatrix": (3,),
     }  # fmt: skip
+    if table in (losses, metrics):
+        name = f"Traced{table.registry.base.__name__}"
+        given = table.MeanSquaredError(), (None, 2), None, (None, 2), "float32"
+        extra[name] = getattr(table, name).of(*given).get_config().values()
     for cls in set(table.registry._classes.values()):
         made = cls(*extra.get(cls.__name__, ()))
         config = json.loads(json.dumps(table.serialize(made)))
