@@ -1,20 +1,21 @@
 """From a forward Program to one that evaluates, differentiates and trains.
 
 Appends, in this order: targets and weights with their losses and metrics, the backward pass, penalties,
-clipping, updates. The differentiator knows ops only: a unary op with `needs` X or Y in the op table has an op
-`<name>_grad`; the others state their derivative below in terms of other ops.
+clipping, updates.
 """
 
+import math
 import math
 import warnings
 from typing import NamedTuple
 
 import numpy as np
 
-from . import _core, ops, optimizers
+from . import ops, optimizers
 from . import losses as losses_module
 from . import metrics as metrics_module
 from .arguments import check_float
+from .differentiate import differentiate
 from .errors import ArgumentError, ProgramError
 from .graph import Builder, Value
 from .rows import rows_of
@@ -132,6 +133,8 @@ def compile_program(
     if any(r.kind != "output" for r in forward.roots):
         raise ProgramError("compile_program starts from a Program that has no roots but outputs.")
     program, count = forward.copy(), len(forward.roots)
+    averages = [n for n in program.nodes if not n.outputs]  # what training carries along goes to the end
+    program.nodes = [n for n in program.nodes if n.outputs]
     builder = Builder.over(program, params)
     objectives = _Objectives(builder)
     for root, loss, weight, plain, weighted in zip(
@@ -143,24 +146,23 @@ def compile_program(
     ):
         weight = 1.0 if weight is None else check_float("compile", "loss_weights", weight)
         objectives.add(root, loss, weight, plain, weighted)
-    params = [(i, p) for p, i in builder.params.items()]
+    builder.separate()
 
     gradients, penalties, updates = {}, 0, 0
     if objectives.seeds:
-        gradient = _differentiate(program, list(program.nodes), params, objectives.seeds)
-        penalties = _add_penalties(program, params, gradient)
+        traced = _add_traced_penalties(builder, params)
+        views = _differentiate(builder, params, objectives.seeds)
+        penalties = traced + _add_penalties(builder, params, views)
         sources = [i for i, p in params if p.trainable] + [t.id for t in program.of_kind("input")]
-        for i in sources:
-            if i in gradient:
-                gradients[i] = len(gradients)
-                program.add_root("grad", gradient[i], i)
+        gradients = _add_gradients(builder, sources, *views)
         if optimizer is not None:
-            updates = _add_updates(program, params, gradient, optimizers.get(optimizer))
+            updates = _add_updates(program, params, views[0], optimizers.get(optimizer))
+    program.nodes.extend(averages)
     program.verify()
     losses_made = program.roots_of("loss")
     return Compiled(
         program,
-        list(params),
+        [(i, p) for p, i in builder.params.items()],
         objectives.outputs,
         [r.name for r in losses_made],
         [r.factor for r in losses_made],
@@ -360,129 +362,72 @@ class _LossSeed(NamedTuple):
 # ---- the backward pass ----
 
 
-def _differentiate(program, nodes, params, seeds):
-    """Append the backward pass of `nodes`; returns {trainable parameter or input: its gradient}."""
-    sources = {i for i, p in params if p.trainable}
-    sources.update(t.id for t in program.of_kind("input") if t.type == program.dtype)
-    reached = set(sources)
-    for node in nodes:
-        if reached.intersection(node.inputs):
-            reached.update(node.outputs)
-
-    gradient = {}
-
-    def accumulate(tensor, g):
-        if tensor in gradient:
-            g = program.add_node("add", (gradient[tensor], g), name=_grad_name(program, tensor))
-        gradient[tensor] = g
-
+def _differentiate(builder, params, seeds):
+    """Append the backward pass; returns the gradients by trainable parameters and inputs, see `differentiate`."""
+    program = builder.program
+    sources = [i for i, p in params if p.trainable]
+    sources += [t.id for t in program.of_kind("input") if t.type == program.dtype]
+    begin = []
     for s in seeds:
-        if s.per_row in reached:
-            rows = program.tensors[s.per_row].shape
-            seed = program.add_node("loss_seed", (s.weight,), {"loss_weight": s.loss_weight}, rows)
-            accumulate(s.per_row, seed)
+        rows, attrs = program.tensors[s.per_row].shape, {"loss_weight": s.loss_weight}
+        begin.append((s.per_row, builder.node("loss_seed", (s.weight,), attrs, rows)))
+    for root in program.roots_of("penalty"):
+        begin.append((root.tensor, builder.node_once("full", (), {"value": 1.0}, ())))
+    return differentiate(builder, begin, sources)
 
-    for node in reversed(nodes):
-        dy = gradient.get(node.outputs[0])
-        if dy is None:
+
+def _add_gradients(builder, sources, training, inference):
+    """Append the roots of the gradients; returns {source: its index among them}."""
+    index = {}
+    for i in sources:
+        views = [training.get(i), inference.get(i)]
+        if views == [None, None]:
             continue
-        backward = _BACKWARD.get(node.op) or (_loss if _core.OPS[node.op].rule in _LOSSES else _unary)
-        for tensor, emit in backward(program, node, dy):
-            if tensor in reached:
-                accumulate(tensor, emit(_grad_name(program, tensor)))
-    return {i: gradient[i] for i in sources if i in gradient}
-
-
-def _grad_name(program, tensor):
-    name = program.tensors[tensor].name
-    return f"{name}.grad" if name else ""
-
-
-# Each rule yields (input, function that appends the gradient by that input and returns it); the function is
-# called only for inputs that need it.
-
-
-def _unary(program, node, dy):
-    needs = _core.OPS[node.op].needs
-    if needs == "NONE":
-        raise ProgramError(f"{node.op} has no derivative.")
-    known = node.inputs[0] if needs == "X" else node.outputs[0]
-    attrs = program.attrs(node)
-    yield node.inputs[0], lambda name: program.add_node(f"{node.op}_grad", (dy, known), attrs, name=name)
-
-
-def _matmul(program, node, dy):
-    x, w = node.inputs
-    yield w, lambda name: program.add_node("matmul_tn", (x, dy), name=name)
-    yield x, lambda name: program.add_node("matmul_nt", (dy, w), name=name)
-
-
-def _bias_add(program, node, dy):
-    x, b = node.inputs
-    yield b, lambda name: program.add_node("sum_rows", (dy,), name=name)
-    yield x, lambda name: dy
-
-
-def _add(program, node, dy):
-    for x in node.inputs:
-        yield x, lambda name: dy
-
-
-def _multiply(program, node, dy):
-    a, b = node.inputs
-    yield a, lambda name: program.add_node("multiply", (dy, b), name=name)
-    yield b, lambda name: program.add_node("multiply", (dy, a), name=name)
-
-
-def _concat(program, node, dy):
-    axis, start = int(node.attrs[0]), 0
-    for x in node.inputs:
-        shape = program.tensors[x].shape
-        attrs = {"axis": axis, "start": start}
-        yield x, lambda name, attrs=attrs, shape=shape: program.add_node("slice", (dy,), attrs, shape, name)
-        start += shape[axis]
-
-
-def _reshape(program, node, dy):
-    x = node.inputs[0]
-    yield x, lambda name: program.add_node("reshape", (dy,), shape=program.tensors[x].shape, name=name)
-
-
-def _dropout(program, node, dy):
-    attrs = program.attrs(node)  # the mask is a function of the attributes, so the same op masks the gradient
-    yield node.inputs[0], lambda name: program.add_node("dropout", (dy,), attrs, name=name)
-
-
-def _loss(program, node, dy):
-    x, target = node.inputs
-    known = node.outputs[-1] if len(node.outputs) == 2 else x
-    attrs = program.attrs(node)
-    yield x, lambda name: program.add_node(f"{node.op}_grad", (dy, known, target), attrs, name=name)
-
-
-_LOSSES = ("LOSS", "LOSS_IDX")
-_BACKWARD = {
-    "matmul": _matmul, "bias_add": _bias_add, "add": _add, "multiply": _multiply, "concat": _concat,
-    "reshape": _reshape, "dropout": _dropout,
-}  # fmt: skip
+        if None in views:
+            zero = builder.node_once("full", (), {"value": 0.0}, ())
+            shape = builder.program.tensors[i].shape
+            views = [builder.node_once("broadcast", (zero,), None, shape) if g is None else g for g in views]
+        g = views[0] if views[0] == views[1] else builder.node_once("in_training", views)
+        index[i] = len(index)
+        builder.program.add_root("grad", g, i)
+    return index
 
 
 # ---- penalties, clipping, updates ----
 
 
-def _add_penalties(program, params, gradient):
-    """Append the penalties of trainable parameters and add their gradients; returns how many there are."""
+def _add_traced_penalties(builder, params):
+    """Append the penalties that are functions of fastnn.ops; returns how many there are."""
     count = 0
+    for i, parameter in params:
+        regularizer = parameter.regularizer if parameter.trainable else None
+        if regularizer is None or not regularizer.traced:
+            continue
+        builder.separate()
+        builder.scope = f"{parameter.name}.penalty"
+        value = regularizer.trace(builder, Value(builder, i))
+        builder.program.add_root("penalty", value.id)
+        count += 1
+    builder.separate()
+    return count
+
+
+def _add_penalties(builder, params, views):
+    """Append l1 and l2 penalties of trainable parameters and add their gradients; returns how many there are."""
+    program, count = builder.program, 0
     for i, parameter in params:
         attrs = parameter.regularizer.penalty() if parameter.trainable and parameter.regularizer else None
         if attrs is None:
             continue
         name = program.tensors[i].name
-        program.add_root("penalty", program.add_node("penalty", (i,), attrs, name=f"{name}.penalty"))
-        g = gradient.get(i)
-        if g is None:  # no loss depends on it, so its gradient is that of the penalty alone: begin from zeros
-            g = program.add_node("clip_value", (i,), {"clip": 0.0}, name=f"{name}.grad")
-        gradient[i] = program.add_node("penalty_grad", (g, i), attrs, name=f"{name}.grad")
+        program.add_root("penalty", builder.node("penalty", (i,), attrs, name=f"{name}.penalty"))
+        for gradient in views:
+            g = gradient.get(i)
+            if g is None:  # no loss depends on it, so its gradient is that of the penalty: begin from zeros
+                g = builder.node_once("clip_value", (i,), {"clip": 0.0}, name=f"{name}.grad")
+            gradient[i] = builder.node_once("penalty_grad", (g, i), attrs, name=f"{name}.grad")
+            if views[0] is views[1]:
+                break
         count += 1
     return count
 

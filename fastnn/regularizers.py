@@ -3,17 +3,48 @@
 import numpy as np
 
 from .arguments import check_float
+from .errors import ShapeError
+from .graph import Value
 from .registry import Configurable, Registry
 
 
 class Regularizer(Configurable):
-    """Base of regularizers: l1 * sum(|w|) + l2 * sum(w^2)."""
+    """Base of regularizers: l1 * sum(|w|) + l2 * sum(w^2).
+
+    A subclass may define `__call__(w)` with functions of `fastnn.ops`, giving one number: it is traced once and
+    differentiated. So is a plain function, which may stand wherever a regularizer is expected.
+    """
 
     l1 = l2 = 0.0
 
+    @property
+    def traced(self):
+        """bool: whether `__call__` states the penalty, not l1 and l2."""
+        return type(self).__call__ is not Regularizer.__call__
+
+    def trace(self, builder, w):
+        """The penalty of a parameter in a Program.
+
+        Parameters
+        ----------
+        builder : Builder
+        w : Value
+
+        Returns
+        -------
+        Value
+            Of shape ().
+        """
+        with builder:
+            made = self(w)
+        if not isinstance(made, Value) or made.shape != ():
+            seen = f"a tensor of shape {made.shape}" if isinstance(made, Value) else type(made).__name__
+            raise ShapeError(f"A regularizer gives one number for a parameter, {self!r} gave {seen}.")
+        return made
+
     def penalty(self):
         """The attributes of the penalty op, or None where there is no penalty."""
-        return {"l1": self.l1, "l2": self.l2} if self.l1 or self.l2 else None
+        return None if self.traced or not (self.l1 or self.l2) else {"l1": self.l1, "l2": self.l2}
 
     def __call__(self, x):
         """Return the penalty of an array as a float."""
