@@ -5,7 +5,6 @@ clipping, updates.
 """
 
 import math
-import math
 import warnings
 from typing import NamedTuple
 
