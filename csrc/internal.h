@@ -131,7 +131,8 @@ typedef struct fnn_task fnn_task;
 /* Ranges [lo, hi): matrix rows for batched work, but samples for walks, concat, slice, pad, reshape, warp, mix
  * and random draws; elements of a FLAT or PANEL buffer for elementwise work on parameters (seen as a matrix of
  * one column); items of the output's layout for matmul_tn; columns for sum_rows, mean_rows and batch_moments;
- * columns of the table for embedding_grad; ignored by penalty and sum_squares, which one thread runs whole.
+ * columns of the table, whole panels, for embedding_grad; ignored by penalty and sum_squares, which one thread
+ * runs whole.
  * Work on tensors without a batch that is neither is one sample, [0, 1), or the rows of a matrix, on one
  * thread. scratch: FNN_SCRATCH bytes of the calling thread's own, aligned to FNN_ALIGN. */
 typedef void (*fnn_kernel)(const fnn_task *t, int64_t lo, int64_t hi, void *scratch);
@@ -151,7 +152,8 @@ struct fnn_task {
     int n_in;
     double attr[FNN_MAX_ATTR];
     const fnn_step *step;
-    fnn_layout layout;               /* of matmul*'s kernel, matmul_tn's gradient, the update's parameter */
+    fnn_layout layout;               /* of matmul*'s kernel, matmul_tn's gradient, the update's parameter, the
+                                      * table of embedding and embedding_grad */
     /* matmul with its bias, and relu where that follows: out = relu?(x w + bias) */
     const void *bias;                /* (n), NULL if none */
     bool relu;
@@ -161,7 +163,8 @@ struct fnn_task {
     const double *coef;              /* prepared once a step */
     void *w, *slot[FNN_MAX_SLOTS];   /* parameter and moments, first element of the buffer */
     double l1, l2;                   /* penalty_grad before the update; 0, 0: none */
-    int64_t outer, inner[FNN_MAX_IN];/* blocks a sample, elements of each input in one; slice, pad: see shape.c */
+    int64_t outer, inner[FNN_MAX_IN];/* blocks a sample, elements of each input in one; slice, pad: see shape.c;
+                                      * warp: outer is the rows of a picture */
     fnn_walk walk;
 };
 

@@ -1,6 +1,7 @@
 /* Random numbers that are the same bits on every machine: integer arithmetic, and doubles made with + - * /
  * and sqrt only, each correctly rounded. This file must not be contracted or use a fused multiply-add. */
 #include "internal.h"
+#include "normal.h"
 #include "philox.h"
 
 #include <float.h>
@@ -21,61 +22,6 @@ fnn_u32x4 fnn_philox(fnn_u32x4 counter, uint32_t key0, uint32_t key1) {
 
 static uint64_t bits_of(double x) { uint64_t u; memcpy(&u, &x, sizeof u); return u; }
 static double from_bits(uint64_t u) { double x; memcpy(&x, &u, sizeof x); return x; }
-
-/* Natural logarithm of a normal x > 0: x = 2^e m with m in [sqrt(1/2), sqrt(2)), log m = 2 atanh(s) by its
- * series; s^2 < 0.0295, so what is cut off is below 2^-59 of the result. */
-static double log_portable(double x) {
-    uint64_t u = bits_of(x);
-    int e = (int)(u >> 52) - 1023;
-    double m = from_bits((u & 0xFFFFFFFFFFFFFull) | 0x3FF0000000000000ull);
-    if (m > 0x1.6a09e667f3bcdp+0) { m = m * 0.5; e++; }
-    double s = (m - 1) / (m + 1), z = s * s, sum = 0;
-    for (int k = 21; k >= 3; k -= 2) sum = (sum + 1.0 / k) * z;
-    double log_m = 2 * s + 2 * s * sum;
-    /* log 2 in two parts: the first has 20 trailing zero bits, so its product with e is exact. */
-    return e * 0x1.62e42fef00000p-1 + (e * 0x1.473de6af278edp-34 + log_m);
-}
-
-static double horner(const double *c, double x) { /* degree 7, highest first */
-    double y = c[0];
-    for (int i = 1; i < 8; i++) y = y * x + c[i];
-    return y;
-}
-
-/* Quantile of the standard normal for p in (0, 1): M. J. Wichura, "Algorithm AS 241", Applied Statistics 37
- * (1988), routine PPND16, relative error about 1e-16. */
-static double normal_quantile(double p) {
-    static const double a[8] = {2.5090809287301226727e3, 3.3430575583588128105e4, 6.7265770927008700853e4,
-                                4.5921953931549871457e4, 1.3731693765509461125e4, 1.9715909503065514427e3,
-                                1.3314166789178437745e2, 3.3871328727963666080e0};
-    static const double b[8] = {5.2264952788528545610e3, 2.8729085735721942674e4, 3.9307895800092710610e4,
-                                2.1213794301586595867e4, 5.3941960214247511077e3, 6.8718700749205790830e2,
-                                4.2313330701600911252e1, 1};
-    static const double c[8] = {7.74545014278341407640e-4, 2.27238449892691845833e-2,
-                                2.41780725177450611770e-1, 1.27045825245236838258e0,
-                                3.64784832476320460504e0,  5.76949722146069140550e0,
-                                4.63033784615654529590e0,  1.42343711074968357734e0};
-    static const double d[8] = {1.05075007164441684324e-9, 5.47593808499534494600e-4,
-                                1.51986665636164571966e-2, 1.48103976427480074590e-1,
-                                6.89767334985100004550e-1, 1.67638483018380384940e0,
-                                2.05319162663775882187e0,  1};
-    static const double e[8] = {2.01033439929228813265e-7, 2.71155556874348757815e-5,
-                                1.24266094738807843860e-3, 2.65321895265761230930e-2,
-                                2.96560571828504891230e-1, 1.78482653991729133580e0,
-                                5.46378491116411436990e0,  6.65790464350110377720e0};
-    static const double f[8] = {2.04426310338993978564e-15, 1.42151175831644588870e-7,
-                                1.84631831751005468180e-5,  7.86869131145613259100e-4,
-                                1.48753612908506148525e-2,  1.36929880922735805310e-1,
-                                5.99832206555887937690e-1,  1};
-    double q = p - 0.5;
-    if (q <= 0.425 && q >= -0.425) {
-        double r = 0.180625 - q * q;
-        return q * horner(a, r) / horner(b, r);
-    }
-    double r = sqrt(-log_portable(q < 0 ? p : 1 - p));
-    double x = r <= 5 ? horner(c, r - 1.6) / horner(d, r - 1.6) : horner(e, r - 5) / horner(f, r - 5);
-    return q < 0 ? -x : x;
-}
 
 /* The largest double below x, x being neither 0 nor NaN. */
 static double below(double x) { return from_bits(bits_of(x) + (x > 0 ? (uint64_t)-1 : 1)); }

@@ -1,6 +1,4 @@
-/* Sums, products, penalties, clipping, dropout: one pass over memory each. */
-
-#include "../philox.h"
+/* Sums, products, penalties, clipping: one pass over memory each. */
 
 /* ---- rows of matrices ---- */
 
@@ -146,53 +144,4 @@ static void k_clip_norm(const fnn_task *t, int64_t lo, int64_t hi, void *scratch
     const double clip = t->attr[0], norm = sqrt((double)*(const REAL *)t->in[1].p);
     const V factor = v_set1((REAL)(norm <= clip ? 1 : clip / norm));
     FOR_VECTORS(hi - lo, i, { STOREV(out + i, LOADV(g + i) * factor); });
-}
-
-/* ---- dropout ---- */
-
-enum { WORDS = VBYTES / 8, DROP = 64 }; /* lanes of 64 bits; counters at a time, four elements each */
-
-INLINE VW mul_words(VW x, uint32_t y) { return v_mul32(x, (VW){0} + y); }
-
-/* bits (4 * count, rounded up to whole vectors) of the counters from `block` on of one sample */
-static void drop_bits(const fnn_task *t, int64_t sample, uint32_t block, uint32_t count, uint32_t *bits) {
-    const VW zero = {0}, low = zero + 0xFFFFFFFFu;
-    const VW c1 = zero + (uint64_t)sample, c2 = zero + t->step->epoch;
-    const VW c3 = zero + ((uint64_t)t->attr[1] | (uint64_t)sample >> 32 << 16);
-    VW start = zero + block;
-    for (uint32_t j = 0; j < WORDS; j++) start[j] += j;
-    for (uint32_t i = 0; i < count; i += WORDS) {
-        VW v[4] = {start + i, c1, c2, c3};
-        PHILOX_ROUNDS(VW, mul_words, v, (uint32_t)t->step->seed, (uint32_t)(t->step->seed >> 32));
-        const VW first = (v[0] & low) | v[1] << 32, second = (v[2] & low) | v[3] << 32;
-        for (uint32_t j = 0; j < WORDS; j++, bits += 4) {
-            bits[0] = (uint32_t)first[j];
-            bits[1] = (uint32_t)(first[j] >> 32);
-            bits[2] = (uint32_t)second[j];
-            bits[3] = (uint32_t)(second[j] >> 32);
-        }
-    }
-}
-
-/* x (rows, n) -> out (rows, n) = x / (1 - rate) where kept, else 0; out may be x. Element e of a sample is
- * kept by lane e % 4 of the counter (e / 4, sample, epoch, key). */
-static void k_dropout(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
-    (void)scratch;
-    const fnn_view *in = &t->in[0], *to = &t->out[0];
-    const uint32_t limit = (uint32_t)ceil(t->attr[0] * 0x1p24);   /* kept: 24 random bits reach it */
-    const REAL scale = (REAL)(1 / (1 - t->attr[0]));
-    _Alignas(FNN_ALIGN) uint32_t bits[DROP * 4];
-    for (int64_t r = lo; r < hi; r++) {
-        const REAL *x = (const REAL *)in->p + r * in->ld;
-        REAL *out = (REAL *)to->p + r * to->ld;
-        const int64_t sample = t->step->sample[r / to->lead], row = r % to->lead * to->cols;
-        for (int64_t c = 0; c < to->cols;) {
-            const int64_t skip = (row + c) % 4, room = DROP * 4 - skip;
-            const int64_t n = to->cols - c < room ? to->cols - c : room;
-            drop_bits(t, sample, (uint32_t)((row + c) / 4), (uint32_t)((skip + n + 3) / 4), bits);
-#pragma GCC ivdep
-            for (int64_t i = 0; i < n; i++) out[c + i] = bits[skip + i] >> 8 >= limit ? x[c + i] * scale : 0;
-            c += n;
-        }
-    }
 }

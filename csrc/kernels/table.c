@@ -8,9 +8,13 @@
 #include "softmax.c"
 #include "loss.c"
 #include "elementwise.c"
+#include "norm.c"
+#include "random.c"
+#include "picture.c"
 #include "shape.c"
 #include "update.c"
 #include "gemm.c"
+#include "embedding.c"
 #include "pending.c"
 
 #define JOIN3_(a, b, c) a##b##_##c

@@ -7,6 +7,7 @@ takes the op's inputs, then its attributes; where the inputs do not tell the out
 """
 
 import math
+import statistics
 
 import numpy as np
 
@@ -378,7 +379,7 @@ def in_training(trained, otherwise, training):
     return trained if training else otherwise
 
 
-# ---- dropout ----
+# ---- dropout, draws ----
 
 
 def philox(counter, key):
@@ -408,10 +409,10 @@ def philox(counter, key):
     return [c0, c1, c2, c3]
 
 
-def dropout_mask(samples, elements, rate, key, seed, epoch):
-    """Return which elements are kept, bool of shape (len(samples), elements); `samples` are global."""
+def _draws(block, samples, key, seed, epoch):
+    """The words of the counters (block, sample, epoch, key), uint64 of shape (len(samples), len(block), 4)."""
     s = np.asarray(samples, np.uint64)[:, None]
-    block = np.arange((elements + 3) // 4, dtype=np.uint64)[None, :]
+    block = np.asarray(block, np.uint64)[None, :]
     shape = np.broadcast_shapes(s.shape, block.shape)
     counter = (
         block,
@@ -420,7 +421,20 @@ def dropout_mask(samples, elements, rate, key, seed, epoch):
         np.uint64(int(key)) | ((s >> np.uint64(32)) << np.uint64(16)) & np.uint64(0xFFFFFFFF),
     )
     words = philox([np.broadcast_to(c, shape) for c in counter], (seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF))
-    words = np.stack(words, axis=-1).reshape(len(s), -1)[:, :elements]
+    return np.stack(words, axis=-1)
+
+
+def _element_draws(shape, key, seed, epoch, samples):
+    """One word for each element of a batch of that shape, uint64."""
+    samples = np.arange(shape[0]) if samples is None else samples
+    elements = math.prod(shape[1:])
+    words = _draws(np.arange((elements + 3) // 4), samples, key, seed, epoch)
+    return words.reshape(len(samples), -1)[:, :elements].reshape(shape)
+
+
+def dropout_mask(samples, elements, rate, key, seed, epoch):
+    """Return which elements are kept, bool of shape (len(samples), elements); `samples` are global."""
+    words = _element_draws((len(samples), elements), key, seed, epoch, samples)
     return (words >> np.uint64(8)) * 2.0**-24 >= rate
 
 
@@ -428,6 +442,133 @@ def dropout(x, rate, key, seed=0, epoch=0, samples=None):
     samples = np.arange(len(x)) if samples is None else samples
     kept = dropout_mask(samples, math.prod(x.shape[1:]), rate, key, seed, epoch)
     return _xp(x).where(_xp(x).asarray(kept).reshape(x.shape), x / (1 - rate), 0)
+
+
+def random_uniform(low, high, key, shape, seed=0, epoch=0, samples=None):
+    return low + (high - low) * (_element_draws(shape, key, seed, epoch, samples) * 2.0**-32)
+
+
+_normal_quantile = np.vectorize(statistics.NormalDist().inv_cdf, otypes=[np.float64])
+
+
+def random_normal(mean, stddev, key, shape, seed=0, epoch=0, samples=None):
+    p = (_element_draws(shape, key, seed, epoch, samples) + 0.5) * 2.0**-32
+    return mean + stddev * _normal_quantile(p)
+
+
+# ---- normalisation ----
+
+
+def layer_norm(x, epsilon):
+    d = x - x.mean(axis=-1, keepdims=True)
+    scale = 1 / _xp(x).sqrt((d * d).mean(axis=-1, keepdims=True) + epsilon)
+    return d * scale, scale
+
+
+def layer_norm_grad(dy, y, scale):
+    return scale * (dy - dy.mean(axis=-1, keepdims=True) - y * (dy * y).mean(axis=-1, keepdims=True))
+
+
+def batch_moments(x):
+    rows = x.reshape(-1, x.shape[-1])
+    return rows.mean(axis=0), rows.var(axis=0)
+
+
+def batch_moments_grad(d_mean, d_variance, x, mean):
+    return (d_mean + 2 * d_variance * (x - mean)) / math.prod(x.shape[:-1])
+
+
+# ---- tables ----
+
+
+def embedding(table, index):
+    return table[index]
+
+
+def embedding_grad(dy, index, shape):
+    one_hot = index.reshape(-1, 1) == _xp(dy).arange(shape[0])
+    return one_hot.T.astype(dy.dtype) @ dy.reshape(-1, shape[1])
+
+
+# ---- pictures, mixed samples ----
+
+
+def _filled(i, size, fill_mode):
+    """The index that i stands for, -1 for the constant."""
+    inside = (i >= 0) & (i < size)
+    reflected = np.where(i % (2 * size) < size, i % (2 * size), 2 * size - 1 - i % (2 * size))
+    return (np.where(inside, i, -1), np.clip(i, 0, size - 1), reflected, i % size)[int(fill_mode)]
+
+
+def _taps(x, m, fill_mode, nearest):
+    """For each output pixel of each sample the pixels it is made of: (row, column, weight), -1 for the constant."""
+    _, h, w, _ = x.shape
+    row, col = np.arange(h)[:, None], np.arange(w)[None, :]
+    m = m[:, :, None, None]
+    at = (m[:, 0] * row + m[:, 1] * col + m[:, 2], m[:, 3] * row + m[:, 4] * col + m[:, 5])
+    if nearest:
+        r, c = (np.rint(v).astype(np.int64) for v in at)
+        return [(_filled(r, h, fill_mode), _filled(c, w, fill_mode), np.ones(r.shape))]
+    low = [np.floor(v).astype(np.int64) for v in at]
+    part = [v - f for v, f in zip(at, low)]
+    return [
+        (
+            _filled(low[0] + i, h, fill_mode),
+            _filled(low[1] + j, w, fill_mode),
+            (part[0] if i else 1 - part[0]) * (part[1] if j else 1 - part[1]),
+        )
+        for i in (0, 1)
+        for j in (0, 1)
+    ]
+
+
+def warp(x, m, fill_mode, fill_value, nearest):
+    sample = np.arange(len(x))[:, None, None]
+    out = np.zeros_like(x)
+    for row, col, weight in _taps(x, m, fill_mode, nearest):
+        value = np.where(((row < 0) | (col < 0))[..., None], fill_value, x[sample, row, col])
+        out += weight[..., None] * value
+    return out
+
+
+def warp_grad(dy, m, fill_mode, fill_value, nearest):
+    sample = np.arange(len(dy))[:, None, None]
+    dx = np.zeros_like(dy)
+    for row, col, weight in _taps(dy, m, fill_mode, nearest):
+        weight = np.where((row < 0) | (col < 0), 0, weight)
+        np.add.at(dx, (np.broadcast_to(sample, row.shape), row, col), weight[..., None] * dy)
+    return dx
+
+
+def _beta_draw(alpha, sample, key, seed, epoch):
+    """One number from Beta(alpha, alpha): Johnk's method for alpha <= 1, Cheng's algorithm BB above."""
+    for attempt in range(1 << 32):
+        w = [int(v) for v in _draws([attempt], [sample], key, seed, epoch)[0, 0]]
+        u, v = (((w[i + 1] << 32 | w[i]) >> 12) * 2.0**-52 + 2.0**-53 for i in (0, 2))
+        if alpha <= 1:
+            a, b = math.log(u) / alpha, math.log(v) / alpha
+            total = max(a, b) + math.log1p(math.exp(-math.fabs(a - b)))
+            if total <= 0:
+                return math.exp(a - total)
+        else:
+            z = math.log(u / (1 - u)) / math.sqrt(alpha)
+            odds = alpha * math.exp(z)
+            least = (alpha + math.sqrt(alpha)) * z - math.log(4)
+            if least + 2 * alpha * math.log(2 * alpha / (alpha + odds)) >= math.log(u * u * v):
+                return odds / (alpha + odds)
+
+
+def mix(x, alpha, key, seed=0, epoch=0, samples=None):
+    samples = np.arange(len(x)) if samples is None else samples
+    share = np.ones(len(x))
+    for row in range(len(x) // 2):
+        pair = [row, len(x) - 1 - row]
+        share[pair] = _beta_draw(alpha, min(samples[i] for i in pair), key, seed, epoch)
+    share = share.reshape(-1, *[1] * (x.ndim - 1))
+    return share * x + (1 - share) * x[::-1]
+
+
+mix_grad = mix
 
 
 # ---- losses: one value per row ----
