@@ -2,7 +2,7 @@
  * on every machine. What includes this must not be contracted. The functions have no branches, so that loops
  * over them become vectors; normal_quantile is for one number.
  *
- * M. J. Wichura, "Algorithm AS 241", Applied Statistics 37 (1988), routine PPND16; relative error about 1e-16.
+ * M. J. Wichura, "Algorithm AS 241", Applied Statistics 37 (1988), routine PPND16; relative error near 1e-16.
  */
 #ifndef FASTNN_NORMAL_H
 #define FASTNN_NORMAL_H

@@ -676,6 +676,7 @@ static void make_stage(planner *w, int first, fnn_stage *stage) {
     case RULE_MAP: case RULE_REDUCE: case RULE_BROADCAST: case RULE_TRANSPOSE:
         set_walk(w, n, stage->share, &t->walk); break;
     case RULE_CONCAT: case RULE_SLICE: case RULE_PAD: set_blocks(w, n, t); break;
+    case RULE_WARP: t->outer = w->p->tensors[n->out[0]].dim[1]; break;
     default: break;
     }
 }

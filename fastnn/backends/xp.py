@@ -7,7 +7,6 @@ takes the op's inputs, then its attributes; where the inputs do not tell the out
 """
 
 import math
-import statistics
 
 import numpy as np
 
@@ -410,7 +409,7 @@ def philox(counter, key):
 
 
 def _draws(block, samples, key, seed, epoch):
-    """The words of the counters (block, sample, epoch, key), uint64 of shape (len(samples), len(block), 4)."""
+    """Words of the counters (block, sample, epoch, key): uint64 of shape (len(samples), len(block), 4)."""
     s = np.asarray(samples, np.uint64)[:, None]
     block = np.asarray(block, np.uint64)[None, :]
     shape = np.broadcast_shapes(s.shape, block.shape)
@@ -448,12 +447,11 @@ def random_uniform(low, high, key, shape, seed=0, epoch=0, samples=None):
     return low + (high - low) * (_element_draws(shape, key, seed, epoch, samples) * 2.0**-32)
 
 
-_normal_quantile = np.vectorize(statistics.NormalDist().inv_cdf, otypes=[np.float64])
-
-
 def random_normal(mean, stddev, key, shape, seed=0, epoch=0, samples=None):
+    from statistics import NormalDist  # costly to import
+
     p = (_element_draws(shape, key, seed, epoch, samples) + 0.5) * 2.0**-32
-    return mean + stddev * _normal_quantile(p)
+    return mean + stddev * np.vectorize(NormalDist().inv_cdf, otypes=[np.float64])(p)
 
 
 # ---- normalisation ----
@@ -501,7 +499,7 @@ def _filled(i, size, fill_mode):
 
 
 def _taps(x, m, fill_mode, nearest):
-    """For each output pixel of each sample the pixels it is made of: (row, column, weight), -1 for the constant."""
+    """The pixels that each output pixel is made of: (rows, columns, weights), index -1 for the constant."""
     _, h, w, _ = x.shape
     row, col = np.arange(h)[:, None], np.arange(w)[None, :]
     m = m[:, :, None, None]
