@@ -24,14 +24,17 @@ class Predictor(_core.Predictor):
 
     @staticmethod
     def of(model):
-        """A Predictor of a built Model; a `StructuredPredictor` where it has several inputs or outputs."""
+        """A Predictor of a built Model, folded; a `StructuredPredictor` for several inputs or outputs."""
         form = {
             "input": _plain(model._input_form),
             "output": _plain(model._output_form),
             "inputs": model.input_names,
         }
-        values = {id: value for (id, _), value in zip(model._params, model.get_weights())}
-        return Predictor.from_program(model._forward, form, lambda tensor: values[tensor.id])
+        from .fold import fold  # needed here only
+
+        read, _ = model._engine().read()
+        program, values = fold(model._forward, {id: read[id, -1] for id, _ in model._params})
+        return Predictor.from_program(program, form, lambda tensor: values[tensor.id])
 
     @staticmethod
     def from_program(program, form, value_of):
