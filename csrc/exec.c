@@ -41,25 +41,43 @@ static void run_stage(const fnn_stage *stage, int thread, int threads, int64_t l
     if (lo < hi) t->run(t, lo, hi, scratch);
 }
 
+/* A chain of cheap row-wise stages: block after block of samples, so that what one stage writes is
+ * still in the L1 cache when the next one reads it. */
+static void run_chain(const fnn_stage *stage, int thread, int threads, int64_t lo, int64_t hi, void *scratch) {
+    for (int64_t at = lo; at < hi; at += stage->block) {
+        int64_t end = hi - at < stage->block ? hi : at + stage->block;
+        for (int k = 0; k < stage->chain; k++) run_stage(&stage[k], thread, threads, at, end, scratch);
+    }
+}
+
+static bool is_shared(const fnn_session *s, int phase, int threads) {
+    const fnn_phase *p = &s->phases[phase];
+    return threads > 1 && p->ns_row * (double)s->step.rows + p->ns_fixed > FNN_SHARE_NS;
+}
+
 /* All phases, by one of `threads` threads. A phase too short to be shared is thread 0's alone. */
 static void walk(void *arg, int thread, int threads) {
     fnn_session *s = arg;
     void *scratch = s->scratch + (size_t)thread * FNN_SCRATCH;
     for (int i = 0; i < s->n_phases; i++) {
         const fnn_phase *phase = &s->phases[i];
-        bool shared = threads > 1 && phase->ns_row * (double)s->step.rows + phase->ns_fixed > FNN_SHARE_NS;
-        int of = shared ? threads : 1;
+        int of = is_shared(s, i, threads) ? threads : 1;
         if (thread < of) {
             int64_t lo = cut(s->step.rows, thread, of), hi = cut(s->step.rows, thread + 1, of);
             for (int k = 0; i == 0 && k < s->n_in_ports; k++) fnn_gather(s, k, lo, hi, &s->faults[thread]);
             if (s->faults[thread].status != FNN_OK) __atomic_store_n(&s->stop, 1, __ATOMIC_RELEASE);
             else
-                for (int k = phase->first; k < phase->last; k++)
-                    run_stage(&s->stages[k], thread, of, lo, hi, scratch);
+                for (int k = phase->first; k < phase->last; k += s->stages[k].chain) {
+                    const fnn_stage *stage = &s->stages[k];
+                    if (stage->chain == 1) run_stage(stage, thread, of, lo, hi, scratch);
+                    else run_chain(stage, thread, of, lo, hi, scratch);
+                }
         }
-        /* The end of the job is the last meeting, unless rows are still to be copied out. */
-        if (threads > 1 && (i + 1 < s->n_phases || s->n_ports > s->n_in_ports))
-            fnn_pool_barrier(thread, threads);
+        /* The end of the job is the last meeting, unless rows are still to be copied out. Thread 0 passes alone
+         * from one phase of its own to the next; but after phase 0, whose faults end the step, all meet. */
+        bool meet = i + 1 == s->n_phases ? s->n_ports > s->n_in_ports
+                                         : i == 0 || of > 1 || is_shared(s, i + 1, threads);
+        if (threads > 1 && meet) fnn_pool_barrier(thread, threads);
         if (__atomic_load_n(&s->stop, __ATOMIC_ACQUIRE)) return;
     }
     for (int k = s->n_in_ports; k < s->n_ports; k++)

@@ -249,7 +249,7 @@ typedef struct {
     int64_t unit;                    /* SHARE_ROWS: the kernel's rows a sample; SHARE_ONE: all its rows */
     int phase;
     int chain;                       /* stages from here on that are run block by block, mostly 1 */
-    int64_t block;                   /* samples a block */
+    int64_t block;                   /* samples a block of the chain */
     double ns_row, ns_fixed;         /* estimated cost: a sample, and the rest */
 } fnn_stage;
 

@@ -1,11 +1,11 @@
 /* Plans: from a program and a mode to a list of stages in phases, with all memory placed. All allocation
  * happens here.
  *
- *   1. keep the nodes that the mode's roots need
+ *   1. keep the nodes that the mode's roots need; in_training becomes one of its inputs
  *   2. fuse: product + bias + relu; kernel gradient + penalty + update
  *   3. give every stage a phase: inside one, a thread needs only its own rows (or part of a parameter)
  *   4. place the tensors: in place where a kernel may, or in the memory of a dead tensor of the same size
- *   5. turn nodes into stages with pointers, ranges and an estimate of their cost
+ *   5. turn nodes into stages with pointers, ranges and an estimate of their cost; join cheap ones into chains
  */
 #include "internal.h"
 
@@ -651,7 +651,6 @@ static void make_stage(planner *w, int first, fnn_stage *stage) {
     stage->unit = rows_a_sample(w, n);
     stage->phase = w->phase[first];
     stage->chain = 1;
-    stage->block = s->max_rows;
     t->run = s->model->kernels->run[n->op];
     t->op = n->op;
     t->n_in = n->n_in;
@@ -687,6 +686,51 @@ static void write_constants(planner *w) {
         fnn_stage stage = {0};
         make_stage(w, i, &stage);
         stage.task.run(&stage.task, 0, 1, NULL);
+    }
+}
+
+/* Chains: see run_chain. */
+enum {
+    CHAIN_BYTES = 32 << 10,          /* of a block: the L1 cache of a core */
+    CHAIN_BUFFERS = 32,              /* at most, so that a call is long beside its start */
+    BLOCK_UNIT = 16                  /* samples: whole groups of the kernels that go by several rows at a time */
+};
+
+static bool may_chain(const planner *w, int first) {
+    const fnn_node *n = &w->nodes[first];
+    fnn_rule rule = info_of(n)->rule;
+    return share_of(w, n) == SHARE_ROWS && !mixes_rows(n) && rule != RULE_MATMUL && rule != RULE_MATMUL_NT;
+}
+
+/* Adds what a sample of this tensor takes to *bytes, unless its place was counted for this chain before. */
+static void count_buffer(const planner *w, int tensor, int chain, int *counted, int *buffers, int64_t *bytes) {
+    int at = w->place_of[tensor];
+    if (at < 0 || !w->places[at].batched || counted[at] == chain) return;
+    counted[at] = chain;
+    ++*buffers;
+    *bytes += w->places[at].stride * (int64_t)fnn_real_size(w->p->real);
+}
+
+/* Joins stages of one phase that follow each other into chains; `first` are their first nodes. */
+static void make_chains(planner *w, const int *first) {
+    fnn_session *s = w->s;
+    int *counted = w->last_other;    /* by place, for now: the chain that counted it last */
+    for (int i = 0; i < w->p->n_tensors; i++) counted[i] = -1;
+    for (int head = 0; head < s->n_stages; head += s->stages[head].chain) {
+        fnn_stage *stage = &s->stages[head];
+        int buffers = 0, length = 0;
+        int64_t bytes = 0;
+        while (head + length < s->n_stages && stage[length].phase == stage->phase &&
+               may_chain(w, first[head + length]) && buffers < CHAIN_BUFFERS) {
+            const fnn_node *n = &w->nodes[first[head + length++]];
+            for (int i = 0; i < n->n_in; i++) count_buffer(w, n->in[i], head, counted, &buffers, &bytes);
+            for (int o = 0; o < n->n_out; o++) count_buffer(w, n->out[o], head, counted, &buffers, &bytes);
+        }
+        if (length < 2) continue;
+        stage->chain = length;
+        stage->block = CHAIN_BYTES / (bytes + 1);
+        if (stage->block > BLOCK_UNIT) stage->block -= stage->block % BLOCK_UNIT;
+        if (stage->block < 1) stage->block = 1;
     }
 }
 
@@ -817,9 +861,13 @@ static int plan_into(planner *w) {
         if (!s->arena || !s->stages || !s->phases || !s->optimizers || !s->zones) status = FNN_ERR_MEMORY;
     }
     if (status == FNN_OK) {
+        int *first = w->position;    /* by stage, from now on */
         for (int i = 0; i < w->n_order; i++)
-            if (!is_free_of_work(w, &w->nodes[w->order[i]]))
+            if (!is_free_of_work(w, &w->nodes[w->order[i]])) {
+                first[s->n_stages] = w->order[i];
                 make_stage(w, w->order[i], &s->stages[s->n_stages++]);
+            }
+        make_chains(w, first);
         write_constants(w);
         for (size_t i = 0; i < tensors; i++) s->views[i] = view_of(w, w->chosen[i]);
         make_phases(s);

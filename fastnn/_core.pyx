@@ -45,6 +45,7 @@ cdef extern from "internal.h" nogil:
     const fnn_op_info *fnn_ops
     const char *fnn_isa()
     const char *fnn_isa_at(int i)
+    const char *fnn_isa_built(int i, int *runs)
     int fnn_set_threads(int n)
     int fnn_get_threads()
     int fnn_model_create(const char *text, size_t length, const char *isa, fnn_param **params, int n_params, fnn_model **model,
@@ -127,6 +128,16 @@ def isas():
         names.append(fnn_isa_at(i).decode())
         i += 1
     return names
+
+
+def built_isas():
+    """(name, whether this CPU runs it) of each instruction set that is built in, best first."""
+    made = []
+    cdef int i = 0, runs = 0
+    while fnn_isa_built(i, &runs) != NULL:
+        made.append((fnn_isa_built(i, &runs).decode(), runs != 0))
+        i += 1
+    return made
 
 
 _forced = os.environ.get("FASTNN_ISA")
@@ -448,6 +459,7 @@ cdef class Session:
         return done, finished != 0
 
     def results(self):
+        """(sum, weight) of each loss, then metric, then penalty, and the elements of each tally, since `begin`."""
         cdef int n = fnn_results(self.c, NULL, 0)
         cdef double *values = <double *>calloc(n + 1, sizeof(double))
         if values == NULL:
@@ -459,19 +471,10 @@ cdef class Session:
             free(values)
 
     def set_results(self, values):
-        """Puts back the sums of an interrupted pass, after `begin` and before the first step."""
+        """Puts back what `results` gave in an interrupted pass: after `begin` with its first_step, before `run`."""
         cdef fnn_error err
-        cdef int n = len(values), status
-        cdef double *sums = <double *>calloc(n + 1, sizeof(double))
-        if sums == NULL:
-            raise errors.OutOfMemoryError("out of memory")
-        try:
-            for i in range(n):
-                sums[i] = values[i]
-            status = fnn_set_results(self.c, sums, n, &err)
-        finally:
-            free(sums)
-        check(status, &err)
+        cdef _Held held = contiguous(np.array(values, np.float64), FNN_F64, False)
+        check(fnn_set_results(self.c, <const double *>held.view.buf, held.view.len // 8, &err), &err)
 
     def gradient(self, int index, out):
         cdef fnn_error err

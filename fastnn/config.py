@@ -71,8 +71,8 @@ def show_config(mode="stdout"):
     Returns
     -------
     dict or None
-        "fastnn", "numpy", "python" (versions), "platform", "instruction sets" (built in and
-        supported by this CPU, best first), "active" (the one in use; FASTNN_ISA forces another), "threads".
+        "fastnn", "numpy", "python" (versions), "platform", "instruction sets" (those that are built in, best
+        first: {name: whether this CPU runs it}), "active" (the one in use; FASTNN_ISA forces another), "threads".
     """
     import platform
 
@@ -87,11 +87,13 @@ def show_config(mode="stdout"):
         "numpy": np.__version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "instruction sets": _core.isas(),
+        "instruction sets": dict(_core.built_isas()),
         "active": _core.active_isa(),
         "threads": _core.get_threads(),
     }
     if mode == "dicts":
         return config
     for key, value in config.items():
-        sys.stdout.write(f"{key + ':':18}{', '.join(value) if isinstance(value, list) else value}\n")
+        if isinstance(value, dict):
+            value = ", ".join(name if runs else f"{name} (not on this CPU)" for name, runs in value.items())
+        sys.stdout.write(f"{key + ':':18}{value}\n")

@@ -24,6 +24,7 @@ MAX_INPUTS = 16
 MAX_TENSORS = MAX_NODES = 65535
 MAX_NAME = 512
 MAX_ELEMENTS = 1 << 40
+MAX_TALLIED = 1 << 24
 
 KINDS = ("input", "target", "weight", "param", "temp")
 TYPES = (*FLOAT_DTYPES, "int32")
@@ -199,10 +200,10 @@ class Program:
         ProgramError
             What is wrong and where.
         """
-        if len(self.tensors) > MAX_TENSORS or len(self.nodes) > MAX_NODES:
+        if max(len(self.tensors), len(self.roots)) > MAX_TENSORS or len(self.nodes) > MAX_NODES:
             raise ProgramError(
-                f"{len(self.tensors)} tensors and {len(self.nodes)} nodes; "
-                f"at most {MAX_TENSORS} and {MAX_NODES} are possible."
+                f"{len(self.tensors)} tensors, {len(self.nodes)} nodes and {len(self.roots)} roots; "
+                f"at most {MAX_TENSORS}, {MAX_NODES} and {MAX_TENSORS} are possible."
             )
         for i, tensor in enumerate(self.tensors):
             if tensor.id != i:
@@ -218,6 +219,8 @@ class Program:
             for t in read:
                 if t.kind == "temp" and t.id not in written:
                     raise ProgramError(f"{where} reads tensor {t.id} before it is written.")
+                if t.id in updated:
+                    raise ProgramError(f"{where} reads tensor {t.id} after its update.")
             if len(node.outputs) != info.outputs:
                 raise ProgramError(f"{where} has {info.outputs} outputs, got {len(node.outputs)}.")
             own = [self._readable(where, t) for t in node.outputs]
@@ -234,8 +237,6 @@ class Program:
                 written.add(t.id)
             if info.rule == "UPDATE":
                 updating = True
-                if node.inputs[0] in updated:
-                    raise ProgramError(f"{where} updates tensor {node.inputs[0]} a second time.")
                 updated.add(node.inputs[0])
             elif updating:
                 raise ProgramError(f"{where} stands after an update; updates come last.")
@@ -244,6 +245,9 @@ class Program:
                 raise ProgramError(f"Tensor {t.id} is a temp that no node writes.")
         for root in self.roots:
             _check_root(self, root)
+        tallied = sum(math.prod(self.tensors[r.tensor].shape) for r in self.roots_of("tally"))
+        if tallied > MAX_TALLIED:
+            raise ProgramError(f"The tallies have {tallied} elements; at most {MAX_TALLIED} are possible.")
 
     # -- text --
 
@@ -439,7 +443,7 @@ def _check_root(program, r):
     if "\n" in r.name or not math.isfinite(r.factor) or t.type == "int32":
         good = False
     elif r.kind == "output":
-        good = t.batched
+        good = t.batched and t.kind == "temp"
     elif r.kind in ("loss", "metric"):
         good = t.batched and (other is None or other.kind == "weight")
     elif r.kind == "penalty":

@@ -169,17 +169,38 @@ def gradient_of_a_temp(p):
     p.roots.append(Root("grad", p.nodes[0].outputs[0], p.nodes[0].outputs[0]))
 
 
+def output_that_is_an_input(p):
+    p.roots.append(Root("output", 0))
+
+
+def read_what_was_updated(p):
+    w = p.tensors[p.nodes[-1].inputs[0]]
+    other = p.add_tensor("param", w.shape)
+    p.nodes.append(Node("moving_average", (other, w.id), (), (0.5,)))
+
+
+def tallies_beyond_the_limit(p):
+    p.add_root("tally", p.add_node("full", (), {"value": 1}, (1 << 24,)))
+    p.add_root("tally", p.add_node("full", (), {"value": 1}, ()))
+    p.nodes.insert(0, p.nodes.pop())
+    p.nodes.insert(0, p.nodes.pop())
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        swap_first_nodes, update_twice, update_early, write_twice, write_a_param, wrong_output_shape,
+        output_that_is_an_input, read_what_was_updated, tallies_beyond_the_limit, swap_first_nodes, update_twice, update_early, write_twice, write_a_param, wrong_output_shape,
         orphan_temp, foreign_dtype, missing_attribute, infinite_attribute, penalty_root_of_a_matrix,
         gradient_of_a_temp,
     ],
 )  # fmt: skip
 def test_verify_refuses(change):
+    program = broken(change)
     with pytest.raises(ProgramError):
-        broken(change).verify()
+        program.verify()
+    if change is not orphan_temp:  # which no run would notice
+        with pytest.raises(ProgramError):
+            _core.Engine(program.text())
 
 
 def tensors(program, *shapes, kind="input"):

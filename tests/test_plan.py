@@ -4,6 +4,7 @@ Whatever the planner fuses, places in the memory of dead tensors or spreads over
 one op after the other gives in plain NumPy.
 """
 
+import contextlib
 import math
 import time
 import warnings
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fastnn import _core
+from fastnn import _core, graph
 from fastnn.backends import xp
 from fastnn.errors import ProgramError
 from fastnn.graph import Program
@@ -373,6 +374,89 @@ def test_random_programs(mode, made, rows, seed):
     for threads in (2, 3):
         for name, value in run(program, values, mode, rows, threads).items():
             assert value.tobytes() == alone[name].tobytes(), (name, threads)
+
+
+# ---- the rules of shapes, which stand in two languages ----
+
+# Inputs that fit, of rules that chance seldom meets; the last shape is the output's where the rule asks for it.
+FITTING = {
+    "BIAS": [(None, 2), (2,)],
+    "SPREAD": [(2,), (None, 2)],
+    "LOSS_IDX": [(None, 2), (None,)],
+    "MOMENTS_GRAD": [(2,), (2,), (None, 2), (2,)],
+    "LOSS_GRAD": [(None,), (None, 2), (None, 2)],
+    "LOSS_IDX_GRAD": [(None,), (None, 2), (None,)],
+    "EMBED": [(3, 2), (None, 2)],
+    "EMBED_GRAD": [(None, 2), (None,), (3, 2)],
+    "WARP": [(None, 2, 3, 1), (None, 6)],
+}
+
+
+def an_attribute(rng, name):
+    small = {"axis": 4, "start": 3, "fill_mode": 5, "key": 4}
+    if name == "perm":
+        return float(sum(int(p) << 3 * i for i, p in enumerate(rng.permutation(rng.integers(1, 4)))))
+    if name in small:
+        return float(rng.integers(-1, small[name]))
+    return float(rng.choice([-1.0, 0.0, 0.25, 1.0, 2.5, 70000.0]))
+
+
+def a_shape(rng, rank=None):
+    rank = rng.integers(0, 5) if rank is None else rank
+    shape = [int(d) for d in rng.integers(1, 4, rank)]
+    if rank and rng.random() < 0.6:
+        shape[0] = None
+    return tuple(shape)
+
+
+def a_relative(rng, shapes):
+    """A shape that has much in common with one of these."""
+    shape = list(shapes[rng.integers(len(shapes))]) if shapes and rng.random() < 0.8 else list(a_shape(rng))
+    for _ in range(rng.integers(0, 3)):
+        change, at = rng.integers(4), rng.integers(len(shape)) if shape else 0
+        if change == 0 and shape:
+            shape[at] = None if at == 0 and rng.random() < 0.3 else int(rng.integers(1, 4))
+        elif change == 1:
+            shape.append(int(rng.integers(1, 4)))
+        elif change == 2 and shape:
+            shape.pop(at)
+        elif change == 3 and len(shape) > 1:
+            i, j = rng.integers(1, len(shape), 2)
+            shape[i], shape[j] = shape[j], shape[i]
+    return tuple(None if i == 0 and d is None else d or 1 for i, d in enumerate(shape))
+
+
+@pytest.mark.parametrize("op", sorted(_core.OPS))
+def test_python_and_c_accept_the_same_nodes(op):
+    info, rng = _core.OPS[op], np.random.default_rng(list(op.encode()))
+    counts = {True: 0, False: 0}
+    for _ in range(80):
+        program, shapes = Program("float64"), []
+        fitting = FITTING.get(info.rule, []) if rng.random() < 0.5 else []
+        for k in range(info.inputs if info.inputs >= 0 else rng.integers(1, 4)):
+            shapes.append(fitting[k] if fitting else a_relative(rng, shapes))
+            batched = shapes[-1][:1] == (None,)
+            integers = batched and rng.random() < (0.8 if graph._INDEX.get(info.rule) == k else 0.05)
+            program.add_tensor("target" if batched else "param", shapes[-1], "int32" if integers else None)
+        attrs = tuple(an_attribute(rng, a) for a in info.attrs)
+        given, made = fitting[-1] if fitting else a_relative(rng, shapes), None
+        with contextlib.suppress(ProgramError):
+            made = graph._output_shapes(info, program.tensors, attrs, given)
+        if made is None or rng.random() < 0.3:
+            made = [a_relative(rng, made or shapes) for _ in range(info.outputs)]
+        inputs = tuple(t.id for t in program.tensors)
+        outputs = tuple(program.add_tensor("temp", s) for s in made)
+        program.nodes.append(graph.Node(op, inputs, outputs, attrs))
+        accepted = []
+        for check in (program.verify, lambda: _core.Engine(program.text())):
+            try:
+                check()
+                accepted.append(True)
+            except ProgramError:
+                accepted.append(False)
+        assert accepted[0] == accepted[1], str(program)
+        counts[accepted[0]] += 1
+    assert all(counts.values()), counts
 
 
 # ---- single Programs that have gone wrong, or would without a rule of their own ----
