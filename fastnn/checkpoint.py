@@ -72,7 +72,7 @@ def write(path, trainer, state, finished):
         place = f"callback:{len(callbacks)}"
         callbacks.append({"class": name, "state": _pack(given, place, name, put)})
     run = {
-        "identity": identity(model, trainer.source),
+        "identity": trainer.identity,
         "parameters": [p.name for _, p in model._params],
         "columns": list(trainer.history.history),
         "epochs": trainer.history.epoch,
@@ -96,10 +96,13 @@ def write(path, trainer, state, finished):
 def identity(model, source):
     """What two runs must share for one to go on where the other stopped, but for the Program."""
     config = model.optimizer.get_config()
-    for argument in ("learning_rate", "name"):  # the first is part of the state
+    for argument in ("learning_rate", "name"):
         config.pop(argument, None)
+    rate = model.optimizer.learning_rate
     return {
         "optimizer": type(model.optimizer).__name__,
+        # A number is part of the state, since callbacks change it.
+        "schedule of the learning rate": None if isinstance(rate, float) else _pack_rate(rate),
         **{f"{argument} of the optimizer": value for argument, value in config.items()},
         "batch_size": source.rows,
         "number of samples": source.count,
@@ -200,8 +203,6 @@ class Run:
         here = parse_json(io._dumps(identity(model, source)), "the settings of fit")  # as the file's went
         if not seed_given:
             here["seed"] = self.seed
-        if isinstance(self.rate, dict):
-            here["learning rate"], self.identity["learning rate"] = _pack_rate(model.optimizer.learning_rate), self.rate
         there_layers, there_rest = _anatomy(self.program)
         here_layers, here_rest = _anatomy(model.program)
         self._compare("layers", there_layers, here_layers)
@@ -226,7 +227,7 @@ class Run:
         for name, id, slot, p in io._moments(model):
             engine.write_slot(id, slot, self.tensors[name.removesuffix(p.name) + own_names[p.name]])
         engine.iterations = self.iterations
-        if not isinstance(self.rate, dict):
+        if isinstance(self.rate, float) or "config" in self.rate:
             model.optimizer.learning_rate = self.rate
         seeds.set_state(self.generator)
         # The columns may be held already: they are filled, not replaced.

@@ -103,6 +103,10 @@ class Trainer:
         if resumed is not None and resumed.finished_by(epochs):
             resumed.restore(self, final=True)
             return
+        if self.savers:
+            from . import checkpoint
+
+            self.identity = checkpoint.identity(model, self.source)
         hooks("set_model", model)
         hooks("set_params", history.params)
         hooks("on_train_begin", {})
