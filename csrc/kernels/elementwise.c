@@ -1,4 +1,4 @@
-/* Sums, products, penalties, clipping: one pass over memory each. */
+/* Bias, sums over rows, penalties, clipping: one pass over memory each. */
 
 /* ---- rows of matrices ---- */
 
@@ -13,35 +13,9 @@ static void k_bias_add(const fnn_task *t, int64_t lo, int64_t hi, void *scratch)
     }
 }
 
-/* Elements in a run of the two inputs and the output: a row, or all rows where none has a gap after its end.
- */
-INLINE int64_t run_length(const fnn_task *t, int64_t rows) {
-    const int64_t cols = t->out[0].cols;
-    const bool flat = t->in[0].ld == cols && t->in[1].ld == cols && t->out[0].ld == cols;
-    return flat ? rows * cols : cols;
-}
-
-#define BINARY(name, operator) \
-    /* a (rows, n), b (rows, n) -> out (rows, n); out may be a or b */ \
-    static void k_##name(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) { \
-        (void)scratch; \
-        lo *= t->out[0].lead; \
-        hi *= t->out[0].lead; \
-        const int64_t n = run_length(t, hi - lo), runs = (hi - lo) * t->out[0].cols / n; \
-        for (int64_t r = lo; r < lo + runs; r++) { \
-            const REAL *a = (const REAL *)t->in[0].p + r * t->in[0].ld, \
-                       *b = (const REAL *)t->in[1].p + r * t->in[1].ld; \
-            REAL *out = (REAL *)t->out[0].p + r * t->out[0].ld; \
-            FOR_VECTORS(n, i, { STOREV(out + i, LOADV(a + i) operator LOADV(b + i)); }); \
-        } \
-    }
-BINARY(add, +)
-BINARY(multiply, *)
-
 /* x (rows, n), all rows of the batch -> columns [lo, hi) of out (n), each summed from the first row to the
- * last */
-static void k_sum_rows(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
-    (void)scratch;
+ * last, then multiplied by `scale` */
+INLINE void sum_columns(const fnn_task *t, int64_t lo, int64_t hi, const bool scaled, REAL scale) {
     const int64_t rows = t->step->rows * t->in[0].lead, ld = t->in[0].ld;
     const REAL *x = t->in[0].p;
     REAL *out = t->out[0].p;
@@ -50,13 +24,32 @@ static void k_sum_rows(const fnn_task *t, int64_t lo, int64_t hi, void *scratch)
         V sum[4] = {{0}};
         for (int64_t r = 0; r < rows; r++)
             for (int j = 0; j < 4; j++) sum[j] += v_load(x + r * ld + c + j * VL);
-        for (int j = 0; j < 4; j++) v_store(out + c + j * VL, sum[j]);
+        for (int j = 0; j < 4; j++) v_store(out + c + j * VL, scaled ? sum[j] * scale : sum[j]);
     }
     FOR_VECTORS(hi - c, i, {
         V sum = {0};
         for (int64_t r = 0; r < rows; r++) sum += LOADV(x + r * ld + c + i);
-        STOREV(out + c + i, sum);
+        STOREV(out + c + i, scaled ? sum * scale : sum);
     });
+}
+static void k_sum_rows(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
+    (void)scratch;
+    sum_columns(t, lo, hi, false, 1);
+}
+static void k_mean_rows(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
+    (void)scratch;
+    sum_columns(t, lo, hi, true, (REAL)(1.0 / (double)(t->step->rows * t->in[0].lead)));
+}
+/* d (n) -> rows [lo, hi) of out (rows, n) = d / rows of the batch */
+static void k_mean_rows_grad(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
+    (void)scratch;
+    const fnn_view *to = &t->out[0];
+    const REAL *d = t->in[0].p;
+    const V share = v_set1((REAL)(1.0 / (double)(t->step->rows * to->lead)));
+    for (int64_t r = lo; r < hi; r++) {
+        REAL *out = (REAL *)to->p + r * to->ld;
+        FOR_VECTORS(to->cols, i, { STOREV(out + i, LOADV(d + i) * share); });
+    }
 }
 
 /* weight (samples) -> rows [lo, hi) of out (rows, n): loss_weight * weight / (samples * elements a sample) */

@@ -1,5 +1,5 @@
-/* Concat, slice, reshape: copies, by samples. A sample is contiguous but where a row of a matrix has a gap
- * after its end. */
+/* Concat, slice, pad, reshape: copies, by samples. A sample is contiguous but where a row of a matrix has a gap
+ * after its end. Then what fills a shape: constants, one-hot rows, reals of integers. */
 
 INLINE const REAL *sample_in(const fnn_task *t, int i, int64_t s) {
     return (const REAL *)t->in[i].p + s * t->in[i].lead * t->in[i].ld;
@@ -35,6 +35,22 @@ static void k_slice(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
     }
 }
 
+/* x (samples, outer, inner[0]) -> out (samples, outer, inner[2]), x from element inner[1] of a block on and zeros
+ * round it; samples [lo, hi) */
+static void k_pad(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
+    (void)scratch;
+    const int64_t part = t->inner[0], before = t->inner[1], whole = t->inner[2], after = whole - before - part;
+    for (int64_t s = lo; s < hi; s++) {
+        const REAL *from = sample_in(t, 0, s);
+        REAL *to = sample_out(t, s);
+        for (int64_t o = 0; o < t->outer; o++, from += part, to += whole) {
+            memset(to, 0, (size_t)before * sizeof(REAL));
+            copy(to + before, from, part);
+            memset(to + before + part, 0, (size_t)after * sizeof(REAL));
+        }
+    }
+}
+
 /* x (samples, lead, cols) -> out (samples, other lead, other cols), the elements of a sample in order;
  * samples [lo, hi) */
 static void k_reshape(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
@@ -52,6 +68,39 @@ static void k_reshape(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) 
             copy(sample_out(t, s) + e / to->cols * to->ld + e % to->cols,
                  sample_in(t, 0, s) + e / in->cols * in->ld + e % in->cols, n);
         }
+}
+
+/* out (samples, lead, cols) = value; samples [lo, hi) */
+static void k_full(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
+    (void)scratch;
+    const fnn_view *to = &t->out[0];
+    const V value = v_set1((REAL)t->attr[0]);
+    for (int64_t r = lo * to->lead; r < hi * to->lead; r++) {
+        REAL *out = (REAL *)to->p + r * to->ld;
+        FOR_VECTORS(to->cols, i, { STOREV(out + i, value); });
+    }
+}
+
+/* indices (rows), int32 -> rows [lo, hi) of out (rows, classes), 1 at the index and 0 elsewhere */
+static void k_one_hot(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
+    (void)scratch;
+    const fnn_view *to = &t->out[0];
+    const int32_t *index = t->in[0].p;
+    for (int64_t r = lo; r < hi; r++) {
+        REAL *out = (REAL *)to->p + r * to->ld;
+        memset(out, 0, (size_t)to->cols * sizeof(REAL));
+        out[index[r]] = 1;
+    }
+}
+
+/* x (rows, n), int32 -> rows [lo, hi) of out (rows, n) */
+static void k_to_real(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
+    (void)scratch;
+    for (int64_t r = lo; r < hi; r++) {
+        const int32_t *x = (const int32_t *)t->in[0].p + r * t->in[0].ld;
+        REAL *out = (REAL *)t->out[0].p + r * t->out[0].ld;
+        for (int64_t c = 0; c < t->out[0].cols; c++) out[c] = (REAL)x[c];
+    }
 }
 
 /* A matrix (rows, cols) in the other layout, whole; t->layout is that of the panels. The padding becomes 0. */

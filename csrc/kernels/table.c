@@ -6,6 +6,7 @@
 #include "vmath.h"
 #include "activation.c"
 #include "softmax.c"
+#include "walk.c"
 #include "loss.c"
 #include "elementwise.c"
 #include "norm.c"
@@ -15,7 +16,8 @@
 #include "update.c"
 #include "gemm.c"
 #include "embedding.c"
-#include "pending.c"
+
+#define k_in_training NULL           /* the planner puts a reshape of the input that counts in its place */
 
 #define JOIN3_(a, b, c) a##b##_##c
 #define JOIN3(a, b, c) JOIN3_(a, b, c)

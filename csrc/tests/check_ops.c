@@ -1,4 +1,4 @@
-/* Elementwise, shape, penalty, clipping, dropout and optimizer kernels of one table against plain double
+/* Work on rows, shape, penalty, clipping, dropout and optimizer kernels of one table against plain double
  * loops: tails, gaps between rows, odd addresses, ranges, work in place. */
 #include "kernel_check.h"
 #include "../philox.h"
@@ -10,36 +10,33 @@ static bool near(REAL got, double want, double magnitude, double ulps) {
 }
 static void run(const fnn_task *t, int op, int64_t lo, int64_t hi) { table->run[op](t, lo, hi, scratch); }
 
-/* bias_add, add, multiply; in place and not */
-static void check_rows(int op, int64_t rows, int64_t cols, bool gaps) {
+/* in place and not */
+static void check_bias_add(int64_t rows, int64_t cols, bool gaps) {
     matrix a = matrix_random(rows, cols, cols + (gaps ? 1 + gap() : 0), shift());
-    const int64_t rows_b = op == OP_bias_add ? 1 : rows;
-    matrix b = matrix_random(rows_b, cols, cols + (gaps ? gap() : 0), shift());
+    matrix b = matrix_random(1, cols, cols, shift());
     matrix out = matrix_new(rows, cols, cols + (gaps ? gap() : 0), shift()), place = matrix_copy(&a);
     const int64_t lo = random_below(rows), hi = lo + 1 + random_below(rows - lo);
     const fnn_step step = {.rows = rows};
     fnn_task t = {.in = {view_of(&a), view_of(&b)}, .out = {view_of(&out)}, .n_in = 2, .step = &step};
-    run(&t, op, lo, hi);
+    run(&t, OP_bias_add, lo, hi);
     bool right = true;
     for (int64_t r = lo; r < hi; r++)
-        for (int64_t c = 0; c < cols; c++) {
-            const REAL x = a.p[r * a.ld + c], y = b.p[(op == OP_bias_add ? 0 : r) * b.ld + c];
-            right = right && out.p[r * out.ld + c] == (op == OP_multiply ? x * y : x + y);
-        }
-    CHECK(right, "op %s, %lld x %lld", fnn_ops[op].name, (long long)rows, (long long)cols);
-    CHECK(matrix_intact(&out, lo, hi), "op %s, %lld x %lld", fnn_ops[op].name, (long long)rows,
-          (long long)cols);
+        for (int64_t c = 0; c < cols; c++)
+            right = right && out.p[r * out.ld + c] == a.p[r * a.ld + c] + b.p[c];
+    CHECK(right, "%lld x %lld", (long long)rows, (long long)cols);
+    CHECK(matrix_intact(&out, lo, hi), "%lld x %lld", (long long)rows, (long long)cols);
     t.in[0] = t.out[0] = view_of(&place);
-    run(&t, op, lo, hi);
+    run(&t, OP_bias_add, lo, hi);
     bool equal = matrix_intact(&place, 0, rows);
     for (int64_t r = 0; r < rows; r++) {
         const matrix *from = r >= lo && r < hi ? &out : &a;
         equal = equal && same(place.p + r * place.ld, from->p + r * from->ld, cols);
     }
-    CHECK(equal, "op %s in place, %lld x %lld", fnn_ops[op].name, (long long)rows, (long long)cols);
+    CHECK(equal, "in place, %lld x %lld", (long long)rows, (long long)cols);
     free(a.all); free(b.all); free(out.all); free(place.all);
 }
 
+/* sum_rows, mean_rows, and the way back from the latter */
 static void check_sum_rows(int64_t samples, int64_t lead, int64_t cols) {
     matrix x = matrix_random(samples * lead, cols, cols + gap(), shift()),
            out = matrix_new(cols, 1, 1, shift());
@@ -56,7 +53,30 @@ static void check_sum_rows(int64_t samples, int64_t lead, int64_t cols) {
     }
     CHECK(right, "%lld x %lld", (long long)(samples * lead), (long long)cols);
     CHECK(matrix_intact(&out, lo, hi), "%lld x %lld", (long long)(samples * lead), (long long)cols);
-    free(x.all); free(out.all);
+    matrix sum = matrix_copy(&out);
+    run(&t, OP_mean_rows, lo, hi);
+    const int64_t rows = samples * lead;
+    right = matrix_intact(&out, lo, hi);
+    for (int64_t c = lo; c < hi; c++) {
+        const double want = (double)sum.p[c] / (double)rows;
+        right = right && near(out.p[c], want, fabs(want), 1);
+    }
+    CHECK(right, "mean of %lld x %lld", (long long)rows, (long long)cols);
+
+    matrix back = matrix_new(rows, cols, x.ld, shift()), d = matrix_random(cols, 1, 1, shift());
+    const int64_t from = random_below(rows), to = from + 1 + random_below(rows - from);
+    t.in[0] = view_of(&d);
+    t.out[0] = view_of(&back);
+    t.out[0].lead = lead;
+    run(&t, OP_mean_rows_grad, from, to);
+    right = matrix_intact(&back, from, to);
+    for (int64_t r = from; r < to; r++)
+        for (int64_t c = 0; c < cols; c++) {
+            const double want = (double)d.p[c] / (double)rows;
+            right = right && near(back.p[r * back.ld + c], want, fabs(want), 1);
+        }
+    CHECK(right, "shares of %lld x %lld", (long long)rows, (long long)cols);
+    free(x.all); free(out.all); free(sum.all); free(back.all); free(d.all);
 }
 
 static void check_loss_seed(int64_t samples, int64_t lead, int64_t cols) {
@@ -284,7 +304,7 @@ static void check_concat(int n, int64_t samples, int64_t outer, bool gaps) {
     t.out[0] = view_of(&out);
     const int64_t lo = random_below(samples), hi = lo + 1 + random_below(samples - lo);
     run(&t, OP_concat, lo, hi);
-    bool right = true, cut = true;
+    bool right = true, cut = true, padded = true;
     for (int64_t s = lo; s < hi; s++)
         for (int64_t o = 0; o < outer; o++)
             for (int64_t i = 0, at = 0; i < n; at += t.inner[i++])
@@ -304,10 +324,25 @@ static void check_concat(int n, int64_t samples, int64_t outer, bool gaps) {
         for (int64_t s = lo; s < hi; s++)
             cut = cut && same(back.p + s * back.ld, in[i].p + s * in[i].ld, back.cols);
         cut = cut && matrix_intact(&back, lo, hi);
+        matrix whole = matrix_new(samples, outer * width, out.ld, shift());
+        fnn_task pad = slice;
+        pad.in[0] = view_of(&in[i]);
+        pad.out[0] = view_of(&whole);
+        pad.inner[0] = t.inner[i];
+        pad.inner[2] = width;
+        run(&pad, OP_pad, lo, hi);
+        for (int64_t s = lo; s < hi; s++)
+            for (int64_t e = 0; e < outer * width; e++) {
+                const bool inside = e % width >= at && e % width < at + t.inner[i];
+                padded = padded && whole.p[s * whole.ld + e] == (inside ? out.p[s * out.ld + e] : 0);
+            }
+        padded = padded && matrix_intact(&whole, lo, hi);
+        free(whole.all);
         free(back.all);
         free(in[i].all);
     }
     CHECK(cut, "slice of %d, %lld samples", n, (long long)samples);
+    CHECK(padded, "pad to %d, %lld samples", n, (long long)samples);
     free(out.all);
 }
 
@@ -335,8 +370,40 @@ static void check_reshape(int64_t samples, int64_t lead, int64_t cols, int64_t l
     free(out.all);
 }
 
+/* one_hot, to_real of integers (rows, cols), and full */
+static void check_filled(int64_t samples, int64_t lead, int64_t cols) {
+    const int64_t rows = samples * lead, lo = random_below(rows), hi = lo + 1 + random_below(rows - lo);
+    const int64_t ld = cols + gap();
+    matrix hot = matrix_new(rows, cols, cols + gap(), shift()), real = matrix_new(rows, cols, cols + gap(), shift());
+    int32_t *index = malloc((size_t)rows * sizeof *index), *x = malloc((size_t)(rows * ld) * sizeof *x);
+    for (int64_t r = 0; r < rows; r++) index[r] = (int32_t)random_below(cols);
+    for (int64_t i = 0; i < rows * ld; i++) x[i] = (int32_t)random_bits() >> random_below(31);
+    fnn_task t = {.in = {{index, 1, 1, 1}}, .out = {view_of(&hot)}, .n_in = 1};
+    run(&t, OP_one_hot, lo, hi);
+    t.in[0] = (fnn_view){x, ld, cols, 1};
+    t.out[0] = view_of(&real);
+    run(&t, OP_to_real, lo, hi);
+    bool right = matrix_intact(&hot, lo, hi), equal = matrix_intact(&real, lo, hi);
+    for (int64_t r = lo; r < hi; r++)
+        for (int64_t c = 0; c < cols; c++) {
+            right = right && hot.p[r * hot.ld + c] == (c == index[r]);
+            equal = equal && real.p[r * real.ld + c] == (REAL)x[r * ld + c];
+        }
+    CHECK(right, "one_hot, %lld x %lld", (long long)rows, (long long)cols);
+    CHECK(equal, "to_real, %lld x %lld", (long long)rows, (long long)cols);
+    matrix constant = matrix_new(rows, cols, cols + gap(), shift());
+    t = (fnn_task){.out = {view_of(&constant)}, .attr = {-0.75}};
+    t.out[0].lead = lead;
+    const int64_t first = random_below(samples), last = first + 1 + random_below(samples - first);
+    run(&t, OP_full, first, last);
+    right = matrix_intact(&constant, first * lead, last * lead);
+    for (int64_t r = first * lead; r < last * lead; r++)
+        for (int64_t c = 0; c < cols; c++) right = right && constant.p[r * constant.ld + c] == (REAL)-0.75;
+    CHECK(right, "full, %lld x %lld", (long long)rows, (long long)cols);
+    free(hot.all); free(real.all); free(constant.all); free(index); free(x);
+}
+
 int main(void) {
-    static const int ops[] = {OP_bias_add, OP_add, OP_multiply};
     static const int64_t sizes[] = {1,  2,  3,  4,  5,  7,  8,  9,   15,  16,
                                     17, 31, 32, 33, 63, 64, 65, 127, 257, 300};
     static const struct {
@@ -355,13 +422,13 @@ int main(void) {
                       {OP_adam, 3, {0.9, 0.9, 1e-7, 1, 0}}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         const int64_t n = sizes[i], rows = 1 + random_below(9);
-        for (int j = 0; j < 3; j++)
-            for (int gaps = 0; gaps < 2; gaps++) {
-                check_rows(ops[j], rows, n, gaps);
-                check_rows(ops[j], n, 1 + random_below(5), gaps);
-            }
+        for (int gaps = 0; gaps < 2; gaps++) {
+            check_bias_add(rows, n, gaps);
+            check_bias_add(n, 1 + random_below(5), gaps);
+        }
         check_sum_rows(rows, 1 + random_below(3), n);
         check_sum_rows(n, 1, 1 + random_below(40));
+        check_filled(rows, 1 + random_below(3), n);
         check_loss_seed(rows, 1 + random_below(4), 1 + random_below(4));
         check_dropout(rows, 1 + random_below(4), n, 0.25);
         check_dropout(rows, 1, n, 0);
