@@ -144,7 +144,7 @@ UNARY(floor, v_floor(x))
 /* ---- reductions ---- */
 
 enum { SUM, LARGEST };               /* NaN is the largest */
-enum { REDUCE_BLOCK = 256 * VL };    /* elements whose sums are added before they meet those of other blocks */
+enum { REDUCE_BLOCK = 4096 };        /* elements whose sums are added before they meet those of other blocks */
 
 INLINE V joined(const int how, V x, V y) { return how == SUM ? x + y : v_larger(x, y); }
 INLINE REAL joined_one(const int how, REAL x, REAL y) { return how == SUM ? x + y : x > y || x != x ? x : y; }
