@@ -17,7 +17,7 @@
 #include "gemm.c"
 #include "embedding.c"
 
-#define k_in_training NULL           /* the planner puts a reshape of the input that counts in its place */
+#define k_in_training NULL           /* the planner takes the input that counts in its place */
 
 #define JOIN3_(a, b, c) a##b##_##c
 #define JOIN3(a, b, c) JOIN3_(a, b, c)
