@@ -25,7 +25,8 @@ ATTRS = {
     "huber": {"delta": 0.6}, "loss_seed": {"loss_weight": 0.7}, "binary_accuracy": {"threshold": 0.5},
     "penalty": {"l1": 0.02, "l2": 0.3}, "clip_value": {"clip": 0.4}, "clip_norm": {"clip": 0.9}, "dropout": {"rate": 0.3, "key": 5},
 }  # fmt: skip
-VARIANTS = {"gelu": [{"approximate": 0}, {"approximate": 1}], "step": [{"straight_through": 0}, {"straight_through": 1}]}
+VARIANTS = {"gelu": [{"approximate": 0}, {"approximate": 1}], "step": [{"straight_through": 0}, {"straight_through": 1}],
+            "mix": [{"alpha": a, "key": 9} for a in (0.2, 1, 3.5)]}
 OPTIMIZERS = {
     "sgd": [dict(momentum=0, nesterov=0, weight_decay=0), dict(momentum=0.9, nesterov=0, weight_decay=0.1),
             dict(momentum=0.8, nesterov=1, weight_decay=0)],
@@ -44,6 +45,9 @@ OPTIMIZERS = {
               dict(eta_minus=0.3, eta_plus=1.5, step_min=0.02, step_max=0.11)],
     "moving_average": [dict(momentum=0.99), dict(momentum=0)],
 }  # fmt: skip
+
+
+UNBATCHED = ("EMBED_GRAD",)  # rules of a given shape that has no batch
 
 
 def variants(op):
@@ -70,7 +74,8 @@ class Case:
             batched = kind != "param"
             shape = (None, *value.shape[1:]) if batched else value.shape
             ids.append(program.add_tensor(kind, shape, "int32" if value.dtype.kind == "i" else dtype))
-        made = program.add_node(self.op, ids, self.attrs, None if self.shape is None else (None, *self.shape[1:]))
+        batched = _core.OPS[self.op].rule not in UNBATCHED and self.shape is not None
+        made = program.add_node(self.op, ids, self.attrs, (None, *self.shape[1:]) if batched else self.shape)
         made = made if isinstance(made, tuple) else (made,)
         for m in made:
             tensor = program.tensors[m]
@@ -86,7 +91,7 @@ class Case:
         program, ids, made = self.program(dtype)
         _core.set_threads(threads)
         engine = _core.Engine(program.text(), isa=isa)
-        rows = max(len(v) for kind, v in self.inputs if kind != "param") if any(k != "param" for k, _ in self.inputs) else 1
+        rows = max([len(v) for kind, v in self.inputs if kind != "param"], default=1 if self.shape is None else self.shape[0])
         batched = program.tensors[made[0]].batched
         session = engine.session("predict" if batched else "gradients", rows, training=self.op == "dropout", guard=True)
         kept = []
@@ -113,8 +118,8 @@ class Case:
         """What plain NumPy makes of the same inputs in float64, after the same rounding of them."""
         values = [v if v.dtype.kind == "i" else v.astype(dtype).astype(np.float64) for _, v in self.inputs]
         extra = {"shape": self.shape} if self.shape is not None else {}
-        if self.op == "dropout":
-            extra = {"seed": 11, "epoch": 3}
+        if "key" in self.attrs:
+            extra |= {"seed": 11, "epoch": 3}
         made = getattr(xp, self.op)(*values, **self.attrs, **extra)
         return made if isinstance(made, tuple) else (made,)
 
@@ -135,7 +140,7 @@ def cases_of(op):
         for shape in BATCHED:
             for attrs in variants(op):
                 x = normal(shape)
-                if op.endswith("_grad"):
+                if op.endswith("_grad") and op != "mix_grad":
                     forward = op.removesuffix("_grad")
                     known = x if _core.OPS[forward].needs == "X" else getattr(xp, forward)(x, **attrs)
                     made.append(Case(op, [("input", normal(shape)), ("input", known)], attrs))
@@ -189,6 +194,44 @@ def cases_of(op):
         return [Case(op, [("param", normal(s))], variants(op)[0]) for s in FLAT]
     if rule == "CLIP":
         return [Case(op, [("param", normal(s)), ("param", np.array(v))], variants(op)[0]) for s in FLAT for v in (0.2, 30.0)]
+    if rule in ("NORM", "NORM_GRAD"):
+        made = []
+        for shape in [*BATCHED, (3, 700)]:
+            x, epsilon = normal(shape) + 10 * (shape[-1] > 1), 1e-3
+            y, scale = xp.layer_norm(x, epsilon)
+            given = [("input", normal(shape)), ("input", y), ("input", scale)] if op.endswith("_grad") else [("input", x)]
+            made.append(Case(op, given, {} if op.endswith("_grad") else {"epsilon": epsilon}))
+        return made
+    if rule in ("MOMENTS", "MOMENTS_GRAD"):
+        made = []
+        for shape in [*BATCHED, (9, 700), (150, 5, 3)]:
+            x = normal(shape) + 10
+            d = [("param", normal(shape[-1:])) for _ in range(2)]
+            made.append(Case(op, [*d, ("input", x), ("param", xp.batch_moments(x)[0])] if op.endswith("_grad") else [("input", x)]))
+        return made
+    if rule in ("EMBED", "EMBED_GRAD"):
+        made = []
+        for v, d, index in [(1, 1, (1,)), (5, 7, (3,)), (3, 40, (20, 4)), (50, 256, (6,)), (9, 16, (2, 3, 2)), (11, 33, (150,))]:
+            index = rng.integers(0, v, index)
+            dy = normal((*index.shape, d))
+            made.append(Case(op, [("param", normal((v, d))), ("input", index)]) if rule == "EMBED"
+                        else Case(op, [("input", dy), ("input", index)], None, (v, d)))  # fmt: skip
+        return made
+    if rule == "RANDOM":
+        given = [{"low": -1, "high": 2.5, "key": 3}, {"low": 4, "high": 4, "key": 0}]
+        if op == "random_normal":
+            given = [{"mean": 0.5, "stddev": 2, "key": 3}, {"mean": 0, "stddev": 0, "key": 65535}]
+        return [Case(op, [], attrs, shape) for shape in [*BATCHED, (2, 6, 5, 3), (3, 1000)] for attrs in given]
+    if rule == "WARP":
+        made = []
+        for shape in [(1, 1, 1, 1), (2, 5, 7, 1), (3, 8, 6, 3), (2, 3, 150, 2), (1, 16, 16, 9)]:
+            m = np.concatenate([np.tile([1, 0, 0, 0, 1, 0], (shape[0], 1)) + rng.normal(size=(shape[0], 6)) * [0.4, 0.4, 3, 0.4, 0.4, 3]])
+            for fill_mode in range(4):
+                for nearest in (0, 1):
+                    attrs = {"fill_mode": fill_mode, "fill_value": 0.7, "nearest": nearest}
+                    made.append(Case(op, [("input", normal(shape)), ("input", m)], attrs))
+        flip = np.array([[1.0, 0, 0, 0, -1, 4]])
+        return [*made, Case(op, [("input", normal((1, 3, 5, 2))), ("input", flip)], {"fill_mode": 0, "fill_value": 0, "nearest": 0})]
     raise NotImplementedError(f"{op} has the rule {rule}, for which there are no cases yet")
 
 
@@ -217,7 +260,7 @@ def test_values(op, dtype, isa):
         for a, b in zip(made, expected):
             assert a.shape == b.shape
             shapes = [v.shape for _, v in case.inputs]
-            assert relative(a, b) <= TOLERANCE[dtype] * max(1, math.sqrt(shapes[0][-1] if shapes[0] else 1) / 8), (shapes, case.attrs)
+            assert relative(a, b) <= TOLERANCE[dtype] * max(1, math.sqrt(shapes[0][-1] if shapes and shapes[0] else 1) / 8), (shapes, case.attrs)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -337,6 +380,142 @@ def test_derivative_of_the_penalty(isa):
 
     given = Case("penalty_grad", [("param", np.zeros_like(w)), ("param", w)], attrs).run("float64", isa)[0]
     assert relative(given, numeric(penalty, w, 1.0)) <= 1e-6
+
+
+@pytest.mark.parametrize("isa", _core.isas())
+def test_derivatives_of_normalisation_tables_and_pictures(isa):
+    rng = np.random.default_rng(6)
+
+    def run(op, *inputs, shape=None, **attrs):
+        return Case(op, inputs, attrs, shape).run("float64", isa)
+
+    def row(x):
+        return ("input", x)
+
+    x, dy = rng.normal(size=(4, 3, 5)) + 3, rng.normal(size=(4, 3, 5))
+    y, scale = run("layer_norm", row(x), epsilon=1e-3)
+    made = run("layer_norm_grad", row(dy), row(y), row(scale))[0]
+    assert relative(made, numeric(lambda v: run("layer_norm", row(v), epsilon=1e-3)[0], x, dy)) <= 1e-6
+
+    by_mean, by_variance = rng.normal(size=(2, 5))
+    made = run("batch_moments_grad", ("param", by_mean), ("param", by_variance), row(x), ("param", run("batch_moments", row(x))[0]))[0]
+    by_x = numeric(lambda v: np.stack(run("batch_moments", row(v))), x, np.stack([by_mean, by_variance]))
+    assert relative(made, by_x) <= 1e-6
+
+    table, index, dy = rng.normal(size=(6, 5)), rng.integers(0, 6, (4, 3)), rng.normal(size=(4, 3, 5))
+    made = run("embedding_grad", row(dy), row(index), shape=(6, 5))[0]
+    assert relative(made, numeric(lambda v: run("embedding", ("param", v), row(index))[0], table, dy)) <= 1e-6
+
+    x, dy = rng.normal(size=(3, 4, 5, 2)), rng.normal(size=(3, 4, 5, 2))
+    m = np.tile([1.0, 0, 0, 0, 1, 0], (3, 1)) + rng.normal(size=(3, 6)) * [0.4, 0.4, 3, 0.4, 0.4, 3]
+    for fill_mode in range(4):
+        for nearest in (0, 1):
+            attrs = {"fill_mode": fill_mode, "fill_value": 0.7, "nearest": nearest}
+            made = run("warp_grad", row(dy), row(m), **attrs)[0]
+            assert relative(made, numeric(lambda v: run("warp", row(v), row(m), **attrs)[0], x, dy)) <= 1e-6
+    x, dy = rng.normal(size=(5, 4)), rng.normal(size=(5, 4))
+    made = run("mix_grad", row(dy), alpha=0.4, key=2)[0]
+    assert relative(made, numeric(lambda v: run("mix", row(v), alpha=0.4, key=2)[0], x, dy)) <= 1e-6
+
+
+@pytest.mark.parametrize("isa", _core.isas())
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_threads_give_the_same_moments_tables_and_mixtures(dtype, isa):
+    rng = np.random.default_rng(8)
+    x, index, rows = rng.normal(size=(701, 300)), rng.integers(0, 90, 701), rng.normal(size=(701, 300))
+    cases = [Case("batch_moments", [("input", x)]), Case("embedding_grad", [("input", rows), ("input", index)], None, (90, 300)),
+             Case("mix", [("input", x)], {"alpha": 2.0, "key": 1}), Case("layer_norm", [("input", x)], {"epsilon": 1e-3}),
+             Case("random_normal", [], {"mean": 0, "stddev": 1, "key": 4}, (701, 300))]  # fmt: skip
+    for case in cases:
+        alone = case.run(dtype, isa)
+        for threads in (2, 3):
+            for a, b in zip(case.run(dtype, isa, threads), alone, strict=True):
+                assert a.tobytes() == b.tobytes(), case.op
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_mean_far_from_zero_costs_no_digits(dtype):
+    """The variance of numbers that differ in their last digits alone."""
+    x = 1000 + np.random.default_rng(2).integers(-4, 5, (300, 40)) * 2.0**-7
+    mean, variance = Case("batch_moments", [("input", x)]).run(dtype, None)
+    assert np.allclose(variance, x.var(axis=0), rtol=1e-4)
+    y = Case("layer_norm", [("input", x)], {"epsilon": 0}).run(dtype, None)[0]
+    assert np.allclose(y.std(axis=-1), 1, rtol=1e-3)
+
+
+# ---- chance ----
+
+
+def drawn(op, shape, dtype="float32", **attrs):
+    return Case(op, [], attrs, shape).run(dtype, None)[0]
+
+
+def furthest(values, cdf):
+    """The largest distance between the empirical distribution and `cdf` (Kolmogorov's statistic times sqrt(n))."""
+    ordered, n = np.sort(values.ravel().astype(np.float64)), values.size
+    expected, steps = cdf(ordered), np.arange(n + 1) / n
+    return max(np.abs(expected - steps[1:]).max(), np.abs(expected - steps[:-1]).max()) * math.sqrt(n)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_draws_have_their_distribution(dtype):
+    """Kolmogorov's statistic stays below 1.95 with probability 0.999; the seed is fixed."""
+    normal = drawn("random_normal", (100, 400), dtype, mean=1.5, stddev=0.5, key=1)
+    cdf = np.vectorize(lambda v: 0.5 * math.erfc((1.5 - v) / 0.5 / math.sqrt(2)))
+    assert furthest(normal, cdf) < 1.95
+    uniform = drawn("random_uniform", (100, 400), dtype, low=-1, high=3, key=1)
+    assert furthest(uniform, lambda v: (v + 1) / 4) < 1.95
+    for values in (normal, uniform):  # neither neighbours nor samples go together
+        centred = values - values.mean()
+        for other in (np.roll(centred, 1, axis=1), np.roll(centred, 1, axis=0)):
+            assert abs((centred * other).mean() / centred.var()) < 4 / math.sqrt(values.size)
+
+
+def test_uniform_draws_never_reach_their_end():
+    """In float32 the sum of the start and a share of the range may be rounded up to the end."""
+    for low, high in ((1, 1 + 2.0**-22), (-(2.0**-120), 0), (-1, -1 + 2.0**-23)):
+        made = drawn("random_uniform", (50, 64), low=low, high=high, key=0)
+        assert np.all(made >= np.float32(low)) and np.all(made < np.float32(high))
+
+
+def test_draws_belong_to_samples():
+    """A sample's draws do not depend on the batch that it stands in."""
+    for op, attrs in (("random_normal", {"mean": 0, "stddev": 1, "key": 7}), ("random_uniform", {"low": 0, "high": 1, "key": 7})):
+        whole = drawn(op, (9, 5, 3), **attrs)
+        program = Program("float32")
+        out = program.add_node(op, [], attrs, (None, 5, 3))
+        program.add_root("output", out, name="out")
+        session = _core.Engine(program.text()).session("predict", 4)
+        made = np.empty((9, 5, 3), np.float32)
+        session.bind(out, made)
+        session.begin(9, 4, seed=11, epoch=3)
+        session.run(-1, -1.0, 0.0)
+        assert made.tobytes() == whole.tobytes()
+        assert not np.any(drawn(op, (9, 5, 3), **{**attrs, "key": 8}) == whole)
+
+
+BETA = {  # alpha: distribution function of Beta(alpha, alpha)
+    0.5: lambda x: 2 / np.pi * np.arcsin(np.sqrt(x)),
+    1: lambda x: x,
+    2: lambda x: x * x * (3 - 2 * x),
+    3: lambda x: x**3 * (10 - 15 * x + 6 * x * x),
+}
+
+
+@pytest.mark.parametrize("alpha", BETA)
+def test_pairs_are_mixed_by_beta_draws(alpha):
+    pairs = 4000
+    x = np.concatenate([np.ones((pairs, 1)), np.zeros((pairs, 1))])
+    made = Case("mix", [("input", x)], {"alpha": alpha, "key": 3}).run("float64", None)[0]
+    share = made[:pairs]
+    assert np.allclose(made[pairs:], 1 - share[::-1])
+    assert furthest(share, BETA[alpha]) < 1.95
+
+
+def test_tiny_alpha_mixes_nothing():
+    x = np.array([[1.0], [0.0]] * 50)
+    made = Case("mix", [("input", x)], {"alpha": 1e-3, "key": 3}).run("float64", None)[0]
+    assert np.all((made < 1e-6) | (made > 1 - 1e-6)) and 0 < made.mean() < 1
 
 
 # ---- optimizers ----

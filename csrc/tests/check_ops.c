@@ -283,6 +283,7 @@ static void check_at_rest(int op, const double *attr) {
     _Alignas(FNN_ALIGN) REAL w[VL] = {0}, s[FNN_MAX_SLOTS][VL] = {{0}}, g[VL] = {0};
     double coef[FNN_MAX_COEF];
     bool rest = true;
+    memset(coef, 0, sizeof coef);   /* as a new session has them */
     table->prepare[op](attr, 0.1, 1, coef);
     table->update[op](coef, w, s[0], s[1], s[2], g, VL);
     for (int i = 0; i < VL; i++) rest = rest && w[i] == 0 && s[0][i] == 0 && s[1][i] == 0 && s[2][i] == 0;
@@ -442,6 +443,12 @@ int main(void) {
     check_dropout(40, 1, 2000, 0.5);
     check_at_rest(OP_rmsprop, (const double[FNN_MAX_ATTR]){0.9, 0.9, 0, 1, 0});
     check_at_rest(OP_adam, (const double[FNN_MAX_ATTR]){0.9, 0.999, 0, 1, 0});
+    check_at_rest(OP_adagrad, (const double[FNN_MAX_ATTR]){0, 0, 0});
+    check_at_rest(OP_adadelta, (const double[FNN_MAX_ATTR]){0.9, 0, 0});
+    check_at_rest(OP_nadam, (const double[FNN_MAX_ATTR]){0.9, 0.999, 0, 0});
+    check_at_rest(OP_lion, (const double[FNN_MAX_ATTR]){0.9, 0.99, 0});
+    check_at_rest(OP_rprop, (const double[FNN_MAX_ATTR]){0.5, 1.2, 1e-6, 50});
+    check_at_rest(OP_moving_average, (const double[FNN_MAX_ATTR]){0.99});
     for (int i = 0; i < 60; i++) {
         check_concat(1 + (int)random_below(FNN_MAX_IN), 1 + random_below(6), 1, true);
         check_concat(1 + (int)random_below(4), 1 + random_below(6), 1 + random_below(5), false);
