@@ -52,7 +52,7 @@ LOSSES = [  # class, arguments, data
     ("Tversky", {"alpha": 0.3, "beta": 0.6}, "binary"),
 ]
 METRICS = [
-    ("Accuracy", {}, "signs"),
+    ("Accuracy", {}, "hits"),
     ("BinaryAccuracy", {"threshold": 0.4}, "binary"),
     ("CategoricalAccuracy", {}, "classes"),
     ("SparseCategoricalAccuracy", {}, "labels"),
@@ -120,7 +120,8 @@ def data():
     made = {
         "real": (rng.normal(size=shape), rng.normal(size=shape)),
         "positive": (rng.uniform(0, 3, shape), rng.uniform(0.05, 3, shape)),
-        "signs": (signs, np.where(rng.random(shape) < 0.5, signs, rng.normal(size=shape))),
+        "signs": (signs, rng.normal(size=shape)),
+        "hits": (signs, np.where(rng.random(shape) < 0.5, signs, 0.5)),
         "shares": (shares, classes),
         "binary": (binary, likely),
         "binary logits": (binary, binary_logits),
