@@ -158,6 +158,8 @@ def compile_program(
             updates = _add_updates(program, params, views[0], optimizers.get(optimizer))
     program.nodes.extend(averages)
     program.verify()
+    for constant in list(builder.params)[len(params) :]:
+        constant.become(program.dtype)
     losses_made = program.roots_of("loss")
     return Compiled(
         program,
