@@ -578,8 +578,9 @@ class CSVLogger(Callback):
         try:
             at = min(self._at, self._size())
             self._file = open(self.filename, "r+" if at else "w", newline="", encoding="utf-8")
-            self._file.seek(at)
-            self._file.truncate()
+            if at:
+                self._file.seek(at)
+                self._file.truncate()
         except OSError as error:
             raise FileAccessError(
                 f"cannot write '{self.filename}': {error.strerror or error}; check the path",
