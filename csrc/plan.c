@@ -787,8 +787,7 @@ static void find_ports(planner *w) {
     /* Class indices are checked as they come in: the kernels trust them. */
     for (int k = 0; k < s->n_in_ports; k++) {
         fnn_port *port = &s->ports[k];
-        bool classes = p->tensors[port->tensor].type == TYPE_I32;
-        port->lowest = classes ? 0 : INT32_MIN;
+        port->lowest = INT32_MIN;
         port->highest = INT32_MAX;
         w->place_of[port->tensor] = k;
     }
@@ -797,6 +796,7 @@ static void find_ports(planner *w) {
         int64_t classes = classes_of(w, &w->nodes[i], &at);
         if (!w->needed[i] || classes == 0) continue;
         fnn_port *port = &s->ports[w->place_of[w->nodes[i].in[at]]];
+        port->lowest = 0;
         if (classes - 1 < port->highest) port->highest = classes - 1;
     }
 }
