@@ -1,7 +1,8 @@
 """Activations: functions of a symbolic tensor, a program tensor or an array.
 
 A layer takes one by name, as `fastnn.activations.relu`, or with arguments as
-`functools.partial(fastnn.activations.leaky_relu, negative_slope=0.1)`.
+`functools.partial(fastnn.activations.leaky_relu, negative_slope=0.1)`. A function of one's own, made of functions
+of `fastnn.ops`, is traced and differentiated.
 """
 
 import functools
@@ -11,6 +12,7 @@ import numpy as np
 from .arguments import check_float
 from .errors import ArgumentError, ArgumentTypeError, DtypeError, UnknownNameError
 from .graph import Tensor, Value, emit
+from .traced import Trace, find
 
 _FUNCTIONS = {}
 _ALIASES = {"swish": "silu"}
@@ -50,7 +52,7 @@ def _as_real(x):
 
 def _keyworded(function):
     """A partial with its positional arguments turned into keywords, so that it can be written down."""
-    if not isinstance(function, functools.partial) or not function.args:
+    if not isinstance(function, functools.partial) or not function.args or function.func not in _FUNCTIONS.values():
         return function
     code = function.func.__wrapped__.__code__
     names = code.co_varnames[1 : code.co_argcount]
@@ -175,6 +177,52 @@ def _last_axis(name, x, axis):
         )
 
 
+class TracedActivation:
+    """A user's own function of `fastnn.ops` as an activation; it is saved as the Programs that it emitted.
+
+    Parameters
+    ----------
+    function : str
+        The function's name.
+    traces : list of dict
+        Arguments of a `Trace` for each shape of tensor.
+    """
+
+    def __init__(self, function, traces):
+        self.__name__, self._function, self._shapes = str(function), None, {}
+        self._traces = [Trace(**t) for t in traces]
+
+    @classmethod
+    def of(cls, function):
+        """Wrap a function of one tensor."""
+        made = cls(getattr(function, "__name__", type(function).__name__), [])
+        made._function = function
+        return made
+
+    def __call__(self, x):
+        if isinstance(x, Tensor):
+            from .layers import Activation  # layers stand on activations
+
+            return Activation(self)(x)
+        symbolic = isinstance(x, Value)
+        x = x if symbolic else _as_real(x)
+        if self._function is not None:
+            if symbolic:
+                self._shapes[x.shape] = None
+            return self._function(x)
+        trace = find(self._traces, f"The activation {self.__name__!r}", [x])
+        return (trace.play(x.builder, [x]) if symbolic else trace.run([x]))[0]
+
+    def get_config(self):
+        """Return what `get` makes it from again."""
+        traces = self._traces
+        if self._function is not None:
+            traces = [
+                Trace.of(lambda builder, xs: self._function(*xs), [(shape, None)]) for shape in self._shapes
+            ]
+        return {"name": "traced", "function": self.__name__, "traces": [t.get_config() for t in traces]}
+
+
 def get(identifier):
     """Return the activation for a name, a configuration, a function or None (linear).
 
@@ -196,6 +244,8 @@ def get(identifier):
     if isinstance(identifier, dict):
         arguments = dict(identifier)
         name = arguments.pop("name", None)
+        if name == "traced":
+            return TracedActivation(**arguments)
         function = get(str(name))
         return functools.partial(function, **arguments) if arguments else function
     if isinstance(identifier, str):
@@ -204,7 +254,10 @@ def get(identifier):
             raise UnknownNameError.among("activation", identifier, [*_FUNCTIONS, *_ALIASES])
         return _FUNCTIONS[name]
     if callable(identifier):
-        return _keyworded(identifier)
+        function = _keyworded(identifier)
+        inner = function.func if isinstance(function, functools.partial) else function
+        known = inner in _FUNCTIONS.values() or isinstance(inner, TracedActivation)
+        return function if known else TracedActivation.of(function)
     raise ArgumentTypeError(
         f"An activation is given by name or as a function, got {type(identifier).__name__}."
     )
@@ -212,6 +265,8 @@ def get(identifier):
 
 def serialize(activation):
     """Return what `get` makes the activation from again: its name, or a dict of name and arguments."""
+    if isinstance(activation, TracedActivation):
+        return activation.get_config()
     function, arguments = activation, {}
     if isinstance(activation, functools.partial):
         activation = _keyworded(activation)

@@ -24,6 +24,7 @@ from ._safetensors import parse_json, write_atomically
 from ._safetensors import write as write_container
 from .errors import ArgumentError, ArgumentTypeError, FastNNError, FileFormatError, UnknownNameError
 from .graph import Program
+from .layers.base import Constant
 
 
 def state_of(model):
@@ -46,15 +47,17 @@ def tidy(path):
 def write(path, trainer, state, finished):
     """Writes the file; leaves it as it is where a weight or moment is not finite."""
     model, (values, iterations) = trainer.model, state
-    if not all(np.isfinite(value).all() for value in values.values()):
+    constants = {id for id, p in model._stored_params() if isinstance(p, Constant)}
+    if not all(np.isfinite(value).all() for (id, _), value in values.items() if id not in constants):
         return
     tensors = []
 
     def put(name, array):
         tensors.append((name, array.dtype, array.shape, lambda: array))
 
-    for id, p in model._params:
-        put(p.name, values[id, -1])
+    before = {p.name: values[id, -1] for id, p in model._stored_params()}
+    for _, p in model._params:
+        put(p.name, before[p.name])
     for name, id, slot, _ in io._moments(model):
         put(name, values[id, slot])
     put("optimizer/iterations", np.asarray(iterations, np.int64))
@@ -62,8 +65,8 @@ def write(path, trainer, state, finished):
     for name, column in trainer.history.history.items():
         put("history:" + name, np.asarray(column, np.float64))
     if finished:
-        for (id, p), value in zip(model._params, model.get_weights()):
-            if not np.array_equal(value, values[id, -1]):
+        for p, value in model._values_of_params():
+            if not np.array_equal(value, before[p.name]):
                 put("final:" + p.name, value)
     callbacks = []
     for keeper in (*trainer.hooks.callbacks, trainer.source):

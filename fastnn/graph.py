@@ -856,10 +856,12 @@ class Builder:
         Tensor ids, in the order in which the parameters were first asked for.
     scope : str
         Name given to the tensors that are emitted now.
+    training : bool or None
+        False where layers are emitted as they are outside training, also while the model trains.
     """
 
     def __init__(self, dtype="float32"):
-        self.program, self.params, self.scope = Program(dtype), {}, ""
+        self.program, self.params, self.scope, self.training = Program(dtype), {}, "", None
         self._random_nodes = 0
         self._once, self._constants, self._averages = {}, {}, {}
         self._producer = {}
@@ -906,6 +908,7 @@ class Builder:
         if key not in self._constants:
             count = sum(isinstance(p, Constant) for p in self.params)
             self._constants[key] = Constant(f"constant/{count}", array)
+            self._constants[key].become(self.program.dtype)
         return self.param(self._constants[key])
 
     def random_key(self):
@@ -917,6 +920,8 @@ class Builder:
 
     def emit(self, op, *inputs, shape=None, **attrs):
         """Append a node; see the function `emit`."""
+        if self.training is False and op in ("in_training", "dropout"):
+            return inputs[-1] if isinstance(inputs[-1], Value) else self.param(inputs[-1])
         ids = [(i if isinstance(i, Value) else self.param(i)).id for i in inputs]
         out = self.node(op, ids, attrs, shape, self.scope)
         return tuple(Value(self, o) for o in out) if isinstance(out, tuple) else Value(self, out)
@@ -937,6 +942,8 @@ class Builder:
 
     def once(self, op, *inputs, shape=None, **attrs):
         """`emit`, or what an equal earlier call gave."""
+        if self.training is False and op == "in_training" and inputs[0].id != inputs[1].id:
+            return inputs[1]
         ids = [(i if isinstance(i, Value) else self.param(i)).id for i in inputs]
         out = self.node_once(op, ids, attrs, shape, self.scope)
         return tuple(Value(self, o) for o in out) if isinstance(out, tuple) else Value(self, out)
@@ -957,6 +964,8 @@ class Builder:
         momentum : float
             In [0, 1].
         """
+        if self.training is False:
+            return
         w = self.param(parameter).id
         if w in self._averages:  # called before in this Program: both steps as one
             first, m = self._averages[w]
@@ -984,7 +993,7 @@ class Builder:
         Parameters
         ----------
         program : Program
-            Whose roots are outputs.
+            Whose roots are outputs or tallies.
         known : dict of int to Value
             What stands for its inputs, targets and weights.
         parameters : dict of int to Parameter
@@ -993,7 +1002,7 @@ class Builder:
         Returns
         -------
         list of Value
-            One for each output root.
+            One for each root.
         """
         known = dict(known)
         known.update((i, self.param(p)) for i, p in parameters.items())
@@ -1010,7 +1019,7 @@ class Builder:
             made = self.node(node.op, ids, attrs, program.tensors[node.outputs[0]].shape, self.scope)
             for i, id in zip(node.outputs, made if isinstance(made, tuple) else (made,)):
                 known[i] = Value(self, id)
-        return [known[r.tensor] for r in program.roots_of("output")]
+        return [known[r.tensor] for r in program.roots]
 
 
 # Keys of random nodes have 16 bits: the lower half counts the nodes, the upper half belongs to seeds.
@@ -1083,12 +1092,30 @@ class Tensor(Arithmetic):
 
 
 class LayerCall:
-    """One call of a layer; `listed` says whether the layer was given a list."""
+    """One call of a layer.
 
-    __slots__ = ("layer", "inputs", "listed", "outputs")
+    `listed` says whether the layer was given a list, `training` is False where it was called to act as it does
+    outside training, else None.
+    """
 
-    def __init__(self, layer, inputs, listed, outputs):
+    __slots__ = ("layer", "inputs", "listed", "outputs", "training")
+
+    def __init__(self, layer, inputs, listed, outputs, training=None):
         self.layer, self.inputs, self.listed, self.outputs = layer, inputs, listed, outputs
+        self.training = training
+
+
+class TrainingMode:
+    """What a layer's `call` is given as `training`: to be handed on to other layers, not to branch on."""
+
+    def __bool__(self):
+        raise ArgumentTypeError(
+            "training has no value yet: a layer is traced once for both modes. Use ops.in_training(a, b), which "
+            "is a in training and b otherwise."
+        )
+
+    __eq__ = __ne__ = __bool__
+    __hash__ = object.__hash__
 
 
 def calls_between(inputs, outputs):
@@ -1200,7 +1227,7 @@ def replay(inputs, outputs, values):
     for call in calls_between(inputs, outputs):
         builder.separate()
         read = [known[id(t)] for t in call.inputs]
-        made = call.layer.trace_call(builder, read if call.listed else read[0])
+        made = call.layer.trace_call(builder, read if call.listed else read[0], call.training)
         for tensor, value in zip(
             call.outputs, made if isinstance(made, (list, tuple)) else [made], strict=True
         ):

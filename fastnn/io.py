@@ -4,6 +4,7 @@ One file holds a model, in the container of safetensors (see `_safetensors`), so
 
 - tensors "dense/kernel", "dense/bias", ...: the parameters by name, row-major, kernels as (in, out);
 - tensors "optimizer/slot0/dense/kernel", ...: the optimizer's moments of each parameter that is trained;
+- tensors "constant/0", ...: arrays that functions of the user's own use;
 - "optimizer/iterations" (int64): updates made; "generator/batch_seed" (uint64): what keys `train_on_batch`;
 - metadata "checksum": SHA-256 of the file with these 64 digits as "0"; it stands first;
 - metadata "format": "fastnn 1"; "kind": "model", "weights" or "predictor"; "producer": who wrote it;
@@ -14,7 +15,8 @@ One file holds a model, in the container of safetensors (see `_safetensors`), so
 Limits: header 100 MiB, 2^20 tensors, names of 1024 bytes, 8 dimensions, 2^40 elements a tensor.
 Reading takes the memory of the parameters and of one tensor. Files are written beside their target, synced
 and renamed. Nothing that a file names is imported or called: layers, losses and optimizers are looked up in
-fastnn's own tables, and a layer that is not in them lives on as the nodes of its Program.
+fastnn's own tables, and layers, activations and regularizers of the user's own live on as what they emitted; a
+layer that is in no table, as the nodes of the model's Program.
 """
 
 import functools
@@ -34,6 +36,7 @@ from .errors import (
     FastNNError,
     FileAccessError,
     FileFormatError,
+    GraphError,
     OutOfMemoryError,
     ShapeError,
     UnknownNameError,
@@ -41,6 +44,7 @@ from .errors import (
 from .graph import Program, calls_between
 from .layers.base import Layer, Parameter, registry
 from .layers.core import Input
+from .layers.traced import TracedLayer
 from .losses import Loss
 from .metrics import Metric
 
@@ -51,6 +55,9 @@ _KINDS = {
     "weights": "use model.load_weights(path) on a model",
     "checkpoint": "pass it to model.fit(..., resume=path)",
 }
+
+# Beginnings of the names of tensors that are none of a model's weights.
+_NO_WEIGHTS = ("constant/", "generator/", "optimizer/")
 
 _FOREIGN_EXTENSIONS = (".keras", ".h5", ".hdf5", ".onnx", ".pt", ".pth")
 
@@ -133,7 +140,7 @@ def to_bytes(obj):
 
 
 def _parameters(model):
-    return [(p.name, p.dtype, p.shape, lambda v=v: v) for (_, p), v in zip(model._params, model.get_weights())]
+    return [(p.name, p.dtype, p.shape, lambda v=v: v) for p, v in model._values_of_params()]
 
 
 def _model_content(model, include_optimizer):
@@ -153,7 +160,7 @@ def _model_content(model, include_optimizer):
     else:
         moments = _moments(model)
         values, iterations = model._runtime.read((id, slot) for _, id, slot, _ in moments)
-        entries = [(p.name, id, -1, p) for id, p in model._params] + moments
+        entries = [(p.name, id, -1, p) for id, p in model._stored_params()] + moments
         tensors = [(name, p.dtype, p.shape, lambda v=values[id, slot]: v) for name, id, slot, p in entries]
     tensors.append(("optimizer/iterations", np.int64, (), lambda: np.int64(iterations)))
     if model._batch_seed is not None:
@@ -179,7 +186,7 @@ def _predictor_content(predictor):
 def _moments(model):
     """(name, tensor id, slot, parameter) of every optimizer moment."""
     parameters = dict(model._params)
-    updated = [node.inputs[0] for node in model.program.nodes if not node.outputs]
+    updated = [n.inputs[0] for n in model.program.nodes if not n.outputs and n.op != "moving_average"]
     return [
         (f"optimizer/slot{slot}/{parameters[id].name}", id, slot, parameters[id])
         for slot in range(model._runtime.engine.slots)
@@ -239,11 +246,26 @@ def describe(model):
         return index[layer]
 
     add(model)
+    _check_owners(index)
     return {"layers": table}
 
 
 def _describe_layer(layer):
+    if not registry.holds(layer) or any(not w.name.startswith(f"{layer.name}/") for w in layer.weights):
+        layer = TracedLayer.of(layer)  # a class of the user's, or a part of a layer of one
     return {"class_name": type(layer).__name__, "config": layer.get_config()}
+
+
+def _check_owners(layers):
+    owners = {}
+    for layer in layers:
+        for w in [] if isinstance(layer, models.Model) else layer.weights:
+            other = owners.setdefault(w, layer)
+            if other is not layer:
+                raise GraphError(
+                    f"The layers {other.name!r} and {layer.name!r} share the parameter {w.name!r}, which a file "
+                    "cannot express; share the whole layer: call it twice."
+                )
 
 
 def _describe_graph(model, add):
@@ -261,6 +283,8 @@ def _describe_graph(model, add):
         calls.append(
             {"layer": add(call.layer), "inputs": [number[id(t)] for t in call.inputs], "listed": call.listed}
         )
+        if call.training is False:
+            calls[-1]["training"] = False
         for tensor in call.outputs:
             number[id(tensor)] = len(number)
     return {
@@ -332,7 +356,7 @@ def _rebuild_layer(name, config, made):
     for call in config["calls"]:
         read = [tensors[_natural(i)] for i in call["inputs"]]
         layer = made[_natural(call["layer"])]
-        given = layer(read if call["listed"] else read[0])
+        given = layer(read if call["listed"] else read[0], training=call.get("training"))
         tensors.extend(given if isinstance(given, list) else [given])
     outputs = [tensors[_natural(i)] for i in config["outputs"]]
     return models.Model(
@@ -361,14 +385,19 @@ class StoredProgram(Layer):
         super().__init__(name=name, trainable=trainable, dtype=dtype)
         self._program = Program.parse(text)
         program = self._program
-        self._outputs = [root.tensor for root in program.roots_of("output")]
-        updated = {node.inputs[0] for node in program.nodes if not node.outputs}
+        averages = [node for node in program.nodes if node.op == "moving_average"]
+        averaged = {node.inputs[0] for node in averages}
+        updated = {node.inputs[0] for node in program.nodes if not node.outputs} - averaged
+        self._forward = Program(program.dtype)
+        self._forward.tensors, self._forward.roots = program.tensors, program.roots_of("output")
+        wanted = [root.tensor for root in self._forward.roots] + [node.inputs[1] for node in averages]
+        self._forward.nodes = [program.nodes[i] for i in program.needed(wanted)] + averages
         penalties = {
             node.inputs[0]: regularizers.L1L2(*node.attrs) for node in program.nodes if node.op == "penalty"
         }
         self._by_id = {}
         for t in program.of_kind("param"):
-            declared = not updated or t.id in updated
+            declared = t.id in updated if updated else t.id not in averaged
             parameter = Parameter(
                 t.name, t.shape, _zeros, penalties.get(t.id), declared and trainable, program.dtype
             )
@@ -379,21 +408,9 @@ class StoredProgram(Layer):
 
     def call(self, x):
         """Emits the nodes that the outputs need."""
-        program = self._program
         values = list(x) if isinstance(x, (list, tuple)) else [x]
-        known = dict(zip((t.id for t in program.of_kind("input")), values, strict=True))
-        builder = values[0].builder
-        known.update((id, builder.param(p)) for id, p in self._by_id.items())
-        for i in program.needed(self._outputs):
-            node = program.nodes[i]
-            made = builder.emit(
-                node.op,
-                *(known[t] for t in node.inputs),
-                shape=program.tensors[node.outputs[0]].shape,
-                **program.attrs(node),
-            )
-            known.update(zip(node.outputs, made if isinstance(made, tuple) else (made,)))
-        made = [known[id] for id in self._outputs]
+        known = dict(zip((t.id for t in self._program.of_kind("input")), values, strict=True))
+        made = values[0].builder.inline(self._forward, known, self._by_id)
         return made[0] if len(made) == 1 else made
 
     def get_config(self):
@@ -573,7 +590,7 @@ def load_weights(model, filepath, skip_mismatch=False):
     with _open(filepath) as file:
         label = f"'{filepath}'"
         reader = open_checked(file, label)
-        stored = {name for name in reader.tensors if not name.startswith(("optimizer/", "generator/"))}
+        stored = {name for name in reader.tensors if not name.startswith(_NO_WEIGHTS)}
         own = model.parameters
         fitting = [name for name in own if name in stored and reader.tensors[name][1] == own[name].shape]
         if not skip_mismatch:
@@ -601,7 +618,7 @@ def info(filepath):
         parameters = {
             name: entry
             for name, entry in reader.tensors.items()
-            if not name.startswith(("optimizer/", "generator/"))
+            if not name.startswith(_NO_WEIGHTS)
         }
         lines = [
             f"{label}: a {reader.metadata['kind']} file ({FORMAT}), written by "

@@ -24,7 +24,7 @@ from .errors import (
 )
 from .graph import Tensor, layers_between, replay, trace
 from .history import History
-from .layers.base import Layer
+from .layers.base import Constant, Layer
 from .layers.core import Input
 from .losses import Loss
 from .structure import any_symbolic, flatten, metrics_per_output, per_output, shape_like, unique
@@ -117,10 +117,11 @@ class Model(Layer):
                 raise GraphError(
                     f"{self._label} holds two layers named {layer.name!r}; give one another name"
                 )
-        by_name = _ByName((p.name, p) for _, p in self._params)
-        if len(by_name) != len(self._params):
+        own = [p for _, p in self._params if not isinstance(p, Constant)]
+        by_name = _ByName((p.name, p) for p in own)
+        if len(by_name) != len(own):
             raise GraphError(
-                f"{self._label} holds two parameters of one name among {[p.name for _, p in self._params]}; "
+                f"{self._label} holds two parameters of one name among {[p.name for p in own]}; "
                 "give the layers of nested models names of their own"
             )
         self._parameters = MappingProxyType(by_name)
@@ -158,7 +159,7 @@ class Model(Layer):
     @property
     def weights(self):
         """list of Parameter: all, in the order of the layers."""
-        return [p for _, p in self._params] if self.built else []
+        return list(self._parameters.values()) if self.built else []
 
     @property
     def trainable(self):
@@ -229,8 +230,16 @@ class Model(Layer):
         """list of ndarray: the values of `weights`, all of the same step where `fit` runs in another thread."""
         if not self.built:
             return []
+        return [value for p, value in self._values_of_params() if p.name in self._parameters]
+
+    def _values_of_params(self):
+        """Pairs of Parameter and value, constants included, all of the same step."""
         values, _ = self._engine().read()
-        return [values[id, -1] for id, _ in self._params]
+        return [(p, values[id, -1]) for id, p in self._stored_params()]
+
+    def _stored_params(self):
+        """Pairs of tensor id and Parameter of the engine: the weights, and constants of layers and losses."""
+        return self._compiled.params if self._compiled else self._params
 
     def get_layer(self, name=None, index=None):
         """The layer of that name, or at that index.
@@ -267,22 +276,22 @@ class Model(Layer):
         made = replay(self._inputs, self._outputs, values)
         return made[0] if len(made) == 1 else made
 
-    def __call__(self, *inputs, training=False):
+    def __call__(self, *inputs, training=None):
         """On arrays: the outputs, as `predict` gives them. On symbolic tensors: a symbolic tensor.
 
         Parameters
         ----------
         *inputs : array_like or Tensor, or one list or dict of them
-        training : bool, default False
-            Whether dropout is active (arrays only).
+        training : bool, optional
+            On arrays, whether dropout is active; not by default. On symbolic tensors see `Layer.__call__`.
         """
         if inputs and any_symbolic(inputs):
             if len(inputs) == 1 and isinstance(inputs[0], dict):
                 inputs = (data.by_name(inputs[0], self._input_names, f"the input of {self._label}"),)
-            return super().__call__(*inputs)
+            return super().__call__(*inputs, training=training)
         if not inputs:
             raise ArgumentTypeError(f"{self._label} is called on arrays or symbolic tensors, got nothing")
-        return self._run_forward(inputs[0] if len(inputs) == 1 else list(inputs), None, True, training)
+        return self._run_forward(inputs[0] if len(inputs) == 1 else list(inputs), None, True, bool(training))
 
     # -- compile --
 
@@ -383,8 +392,7 @@ class Model(Layer):
         if runtime is None:
             with self._lock:
                 if self._runtime is None:
-                    compiled = self._compiled
-                    self._runtime = Runtime(self.program, compiled.params if compiled else self._params)
+                    self._runtime = Runtime(self.program, self._stored_params())
                 runtime = self._runtime
         return runtime
 

@@ -6,6 +6,7 @@ from .arguments import check_float
 from .errors import ShapeError
 from .graph import Value
 from .registry import Configurable, Registry
+from .traced import Trace
 
 
 class Regularizer(Configurable):
@@ -16,6 +17,9 @@ class Regularizer(Configurable):
     """
 
     l1 = l2 = 0.0
+
+    def meet(self, shape):
+        """Learn the shape of a parameter that is to be regularized."""
 
     @property
     def traced(self):
@@ -98,5 +102,76 @@ class L2(Regularizer):
         self.l2 = check_float("L2", "l2", 0.01 if l2 is None else l2, low=0)
 
 
+@registry.add
+class TracedRegularizer(Regularizer):
+    """A penalty that is a function of `fastnn.ops`; it is saved as the Programs that it emitted.
+
+    Parameters
+    ----------
+    name : str
+        The function's.
+    traces : list of dict
+        Arguments of a `Trace` for each shape of parameter.
+    """
+
+    def __init__(self, name, traces):
+        self.name, self._function, self._shapes = str(name), None, []
+        self._traces = [Trace(**t) for t in traces]
+
+    @classmethod
+    def of(cls, function):
+        """Wrap a function of a parameter that gives one number."""
+        made = cls(getattr(function, "__name__", type(function).__name__), [])
+        made._function = function
+        return made
+
+    def meet(self, shape):
+        """Learn the shape of a parameter, so that it can be saved."""
+        if shape not in self._shapes:
+            self._shapes.append(shape)
+
+    @property
+    def traces(self):
+        """list of dict: arguments of a `Trace` for each shape met."""
+        if self._function is None:
+            return [t.get_config() for t in self._traces]
+        return [self._trace_for(shape).get_config() for shape in self._shapes]
+
+    def _trace_for(self, shape):
+        from .layers.base import Parameter  # layers stand on regularizers
+
+        w = Parameter("w", shape, None)
+        return Trace.of(lambda builder, _: self.trace(builder, builder.param(w)), [], [w])
+
+    def __call__(self, x):
+        """Return the penalty: of a tensor one of shape (), of an array a float."""
+        symbolic = isinstance(x, Value)
+        if self._function is not None:
+            return self._function(x) if symbolic else float(self._function(np.asarray(x, np.float64)))
+        for trace in self._traces:
+            if trace.weight_shapes == [x.shape]:
+                return trace.play(x.builder, [], [x])[0] if symbolic else float(trace.run([], [x])[0])
+        raise ShapeError(
+            f"The regularizer {self.name!r} was saved for parameters of shape "
+            f"{' or '.join(str(t.weight_shapes[0]) for t in self._traces)}, got {x.shape}."
+        )
+
+
 l1, l2, l1_l2 = L1, L2, L1L2
-get, serialize, deserialize = registry.get, registry.serialize, registry.deserialize
+deserialize = registry.deserialize
+
+
+def get(identifier):
+    """Return the regularizer for a name, a configuration, a class, an object or a function; None stays None.
+
+    A function of `fastnn.ops` takes a parameter and gives one number.
+    """
+    if callable(identifier) and not isinstance(identifier, (type, Regularizer)):
+        return TracedRegularizer.of(identifier)
+    made = registry.get(identifier)
+    return made if made is None or registry.holds(made) else TracedRegularizer.of(made)
+
+
+def serialize(regularizer):
+    """Return `{"class_name": ..., "config": ...}`; None stays None."""
+    return registry.serialize(regularizer)

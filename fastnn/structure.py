@@ -1,7 +1,7 @@
 """How inputs, outputs, losses and metrics are given and returned: alone, as a list, a tuple or a dict."""
 
 from .errors import ArgumentError, ArgumentTypeError, UnknownNameError
-from .graph import Tensor
+from .graph import Tensor, Value
 from .metrics import Metric
 
 
@@ -39,7 +39,7 @@ def unique(names):
 
 def any_symbolic(items):
     for item in items:
-        if isinstance(item, Tensor):
+        if isinstance(item, (Tensor, Value)):
             return True
         if isinstance(item, (list, tuple, dict)):
             return any_symbolic(item.values() if isinstance(item, dict) else item[:1])

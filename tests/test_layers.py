@@ -15,6 +15,7 @@ from fastnn import (
     layers,
     losses,
     metrics,
+    ops,
     optimizers,
     regularizers,
     schedules,
@@ -436,6 +437,10 @@ def test_configurations_round_trip(table):
         name = f"Traced{table.registry.base.__name__}"
         given = table.MeanSquaredError(), (None, 2), None, (None, 2), "float32"
         extra[name] = getattr(table, name).of(*given).get_config().values()
+    if table is regularizers:
+        made = regularizers.get(lambda w: ops.sum(ops.square(w)))
+        made.meet((2, 3))
+        extra["TracedRegularizer"] = made.get_config().values()
     for cls in set(table.registry._classes.values()):
         made = cls(*extra.get(cls.__name__, ()))
         config = json.loads(json.dumps(table.serialize(made)))

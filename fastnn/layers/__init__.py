@@ -27,13 +27,14 @@ from .operation import Operation
 from .preprocessing import CategoryEncoding, Normalization, Rescaling
 from .regularization import AlphaDropout, Dropout, GaussianDropout, GaussianNoise
 from .reshaping import Flatten, Reshape
+from .traced import TracedLayer
 
 __all__ = [
     "Activation", "Add", "AlphaDropout", "Average", "BatchNormalization", "CategoryEncoding", "Concatenate",
     "Dense", "Dot", "Dropout", "ELU", "Embedding", "Flatten", "GaussianDropout", "GaussianNoise", "Input",
     "InputLayer", "Layer", "LayerNormalization", "LeakyReLU", "Maximum", "Minimum", "MixUp", "Multiply",
     "Normalization", "Operation", "PReLU", "Parameter", "RandomErasing", "RandomFlip", "RandomRotation",
-    "RandomTranslation", "RandomZoom", "ReLU", "Rescaling", "Reshape", "Softmax", "Subtract",
+    "RandomTranslation", "RandomZoom", "ReLU", "Rescaling", "Reshape", "Softmax", "Subtract", "TracedLayer",
     "UnitNormalization", "add", "average", "concatenate", "deserialize", "dot", "maximum", "minimum",
     "multiply", "serialize", "subtract",
 ]  # fmt: skip

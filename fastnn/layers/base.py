@@ -1,7 +1,9 @@
 """Layer and Parameter: what every layer is made of."""
 
+import functools
 import inspect
 import math
+import threading
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from ..errors import (
     ShapeError,
     UnknownNameError,
 )
-from ..graph import MAX_RANK, Arithmetic, Builder, LayerCall, Tensor, Value
+from ..graph import MAX_RANK, Arithmetic, Builder, LayerCall, Tensor, TrainingMode, Value
 from ..registry import Registry, auto_name, snake_case
 
 
@@ -154,7 +156,9 @@ class Constant(Parameter):
 class Layer:
     """A piece of a network: declares parameters once and emits nodes at every call.
 
-    Subclasses define `build(shape)` where they have parameters, and `call(x)`.
+    Subclasses define `build(shape)` where they have parameters, and `call(x)`, made of operators, functions of
+    `fastnn.ops` and other layers, which may be attributes, alone or in lists. `call` is traced: it runs once to
+    say what C is to compute. A model is saved with the trace, and needs the class no more when it is loaded.
 
     Parameters
     ----------
@@ -253,24 +257,39 @@ class Layer:
         Parameter
         """
         role = name or ("weight" if not self._weights else f"weight_{len(self._weights)}")
-        if any(w.name == f"{self.name}/{role}" for w in self._weights):
+        path = "/".join(layer.name for layer in [*(o for o in _stack() if o is not self), self])
+        if any(w.name == f"{path}/{role}" for w in self._weights):
             raise ArgumentError(f"{self._label} declares the weight {role!r} twice.")
         parameter = Parameter(
-            f"{self.name}/{role}",
+            f"{path}/{role}",
             check_shape(self._label, f"the shape of {role!r}", shape, MAX_RANK),
             initializers.get("glorot_uniform" if initializer is None else initializer),
             regularizers.get(regularizer),
             trainable and self._trainable,
             check_float_dtype(self._label, dtype or self.dtype or "float32"),
         )
+        if parameter.regularizer is not None:
+            parameter.regularizer.meet(parameter.shape)
         self._weights.append(parameter)
         self._declared.append(bool(trainable))
         return parameter
 
+    def sublayers(self):
+        """list of Layer: those that are attributes, alone or in lists, tuples and dicts."""
+        found = {}
+        for name, value in vars(self).items():
+            if name != "_calls":
+                found.update((id(layer), layer) for layer in _layers_in(value))
+        return list(found.values())
+
     @property
     def weights(self):
-        """list of Parameter: all, in the order of their declaration."""
-        return list(self._weights)
+        """list of Parameter: all, in the order of Keras: trainable ones, the others, those of sublayers."""
+        own = sorted(zip(self._weights, self._declared), key=lambda pair: not pair[1])
+        found = dict.fromkeys(w for w, _ in own)
+        for layer in self.sublayers():
+            found.update(dict.fromkeys(layer.weights))
+        return list(found)
 
     @property
     def trainable_weights(self):
@@ -292,6 +311,8 @@ class Layer:
         self._trainable = bool(value)
         for parameter, declared in zip(self._weights, self._declared):
             parameter.trainable = declared and self._trainable
+        for layer in self.sublayers():
+            layer.trainable = value
 
     def count_params(self):
         """int: number of elements of all parameters."""
@@ -324,13 +345,16 @@ class Layer:
 
     # -- calls --
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs, training=None):
         """Call the layer on symbolic tensors.
 
         Parameters
         ----------
         *inputs : Tensor
             One tensor, or one list of tensors for layers that join several.
+        training : {None, False}
+            False for a layer that acts as it does outside training even while the model trains: no dropout, and
+            running statistics in place of the batch's.
 
         Returns
         -------
@@ -351,33 +375,44 @@ class Layer:
                     f"{self._label} is called on symbolic tensors such as fastnn.Input makes, "
                     f"got {type(t).__name__}; give arrays to a Model."
                 )
+        if isinstance(training, TrainingMode):
+            training = None
+        if training not in (None, False):
+            raise ArgumentError(
+                f"{self._label}: training must be False or left out, got {training!r}; fit trains, and "
+                "model(x, training=True) shows what it computes."
+            )
         shapes = [t.shape for t in tensors]
         self.ensure_built(shapes if listed else shapes[0])
         if isinstance(tensors[0], Value):  # inside another layer's call
-            return self.trace_call(tensors[0].builder, list(tensors) if listed else tensors[0])
+            return self.trace_call(tensors[0].builder, list(tensors) if listed else tensors[0], training)
         builder = Builder(self.dtype or "float32")
         values = [builder.input(t.shape, "int32" if t.dtype == "int32" else None, t.name) for t in tensors]
-        made = self.trace_call(builder, values if listed else values[0])
+        made = self.trace_call(builder, values if listed else values[0], training)
         several = isinstance(made, (list, tuple))
-        call = LayerCall(self, tensors, listed, [])
+        call = LayerCall(self, tensors, listed, [], training)
         for i, value in enumerate(made if several else [made]):
             call.outputs.append(Tensor(value.shape, value.dtype, self._tensor_name(i), call, i))
         self._calls.append(call)
         return list(call.outputs) if several else call.outputs[0]
 
-    def trace_call(self, builder, x):
+    def trace_call(self, builder, x, training=None):
         """`call` on the Values of a builder: what it emits is named after the layer, and so are its errors."""
-        outer, builder.scope = builder.scope, self.name
+        outer = builder.scope, builder.training
+        builder.scope = self.name
+        builder.training = outer[1] if training is None else training
+        _stack().append(self)
         try:
             with builder:
-                made = self.call(x)
+                made = self.call(x, training=TrainingMode()) if _takes_training(type(self)) else self.call(x)
         except FastNNError as error:
             message = str(error.args[0]) if error.args else ""
             if repr(self.name) not in message:
                 error.args = (f"{self._label}: {message}", *error.args[1:])
             raise
         finally:
-            builder.scope = outer
+            builder.scope, builder.training = outer
+            _stack().pop()
         for value in made if isinstance(made, (list, tuple)) else [made]:
             if not isinstance(value, Value) or value.builder is not builder or not value.batched:
                 shape = f" of shape {value.shape}" if isinstance(value, Value) else ""
@@ -393,9 +428,14 @@ class Layer:
 
     def ensure_built(self, shape):
         """Declare the parameters if that has not happened yet."""
-        if not self.built:
+        if self.built:
+            return
+        _stack().append(self)
+        try:
             self.build(shape)
-            self.built = True
+        finally:
+            _stack().pop()
+        self.built = True
 
     def _only_call(self, what):
         if len(self._calls) != 1:
@@ -450,6 +490,31 @@ class Layer:
 
     def __repr__(self):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+_tracing = threading.local()
+
+
+def _stack():
+    """The layers that are being built or called in this thread, the outermost first."""
+    if not hasattr(_tracing, "layers"):
+        _tracing.layers = []
+    return _tracing.layers
+
+
+def _layers_in(value):
+    if isinstance(value, Layer):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _layers_in(item)
+    elif isinstance(value, dict):
+        yield from _layers_in(list(value.values()))
+
+
+@functools.cache
+def _takes_training(cls):
+    return "training" in inspect.signature(cls.call).parameters
 
 
 registry = Registry("layer", Layer)
