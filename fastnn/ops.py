@@ -30,8 +30,8 @@ __all__ = []  # filled by the decorator below
 
 
 def is_operand(x):
-    """Whether operators take `x` beside a symbolic tensor: a tensor, parameter, number or array."""
-    return _is_number(x) or isinstance(x, (Value, Tensor, Parameter, np.ndarray))
+    """Whether operators take `x` beside a symbolic tensor: a tensor, parameter, number, array or list of these."""
+    return _is_number(x) or isinstance(x, (Value, Tensor, Parameter, np.ndarray, list, tuple))
 
 
 def _is_number(x):

@@ -156,6 +156,9 @@ class TracedRegularizer(Regularizer):
             f"{' or '.join(str(t.weight_shapes[0]) for t in self._traces)}, got {x.shape}."
         )
 
+    def __repr__(self):
+        return f"TracedRegularizer({self.name!r})"
+
 
 l1, l2, l1_l2 = L1, L2, L1L2
 deserialize = registry.deserialize
