@@ -53,6 +53,17 @@ class Runtime:
         """A session for batches of up to `rows` samples, lent as a context manager."""
         return _Lease(self, self._idle.setdefault((mode, training), []), mode, rows, training)
 
+    def _indexed(self, node, tensor):
+        """How many things the integers of a tensor tell apart, where the node reads it as indices."""
+        tensors, rule = self._program.tensors, _core.OPS[node.op].rule
+        if tensor in node.inputs:
+            if rule == "ONE_HOT":
+                yield tensors[node.outputs[0]].shape[-1]
+            elif rule == "EMBED":
+                yield tensors[node.inputs[0]].shape[0]
+            elif rule == "LOSS_IDX":
+                yield tensors[node.inputs[0]].shape[-1]
+
     def explain(self, error, array, first_row, place):
         """Puts what the user knows the array by, and what it should hold, into a DataError of the engine.
 
@@ -64,9 +75,8 @@ class Runtime:
         what = f"{kinds[tensor.kind]} {tensor.name!r}"
         sample = np.asarray(array[error.row], np.float64)
         if tensor.type == "int32":
-            readers = [node for node in self._program.nodes if tensor.id in node.inputs]
-            shapes = [self._program.tensors[node.inputs[0]].shape for node in readers]
-            needed = f"integers from 0 to {shapes[0][-1] - 1}" if tensor.kind == "target" else "integers"
+            bound = min((n for node in self._program.nodes for n in self._indexed(node, tensor.id)), default=None)
+            needed = "integers" if bound is None else f"integers from 0 to {bound - 1}"
             message = f"{what} needs {needed}, got {value:g} {where}; check how the labels are encoded"
         elif np.isfinite(sample).all():
             value = float(sample.flat[np.abs(sample).argmax()])

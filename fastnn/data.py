@@ -139,7 +139,7 @@ def fit_target(array, shape, integer, what):
     elif not integer and seen in (shape[:-1], (*shape[:-1], 1)):
         hint = "class indices go with sparse_categorical_crossentropy, or one-hot: utils.to_categorical(y)"
     else:
-        hint = "targets need the shape of the model's output"
+        hint = "targets need the shape that the loss takes, for most the shape of the model's output"
     raise ShapeError(f"{what} needs shape {shape_text(shape)}, got {tuple(array.shape)}; {hint}")
 
 

@@ -1,14 +1,19 @@
 """What `fit` returns."""
 
 
+def _text(value):
+    """A number to four places, or the shape of a metric that is an array."""
+    return f"array {value.shape}" if getattr(value, "ndim", 0) else f"{value:.4g}"
+
+
 class History:
     """Loss and metrics of each epoch of one call of `Model.fit`.
 
     Attributes
     ----------
-    history : dict of str to list of float
-        One value an epoch under each of "loss", the metrics' names, and the same with "val_" in front where
-        there is validation data.
+    history : dict of str to list
+        One value an epoch, a float or for some metrics an array, under each of "loss", the metrics' names, and
+        the same with "val_" in front where there is validation data.
     epoch : list of int
         Epoch indices, counted from 0.
     params : dict
@@ -25,7 +30,7 @@ class History:
 
     def __repr__(self):
         count = len(self.epoch)
-        last = "".join(f", {name}={values[-1]:.4g}" for name, values in self.history.items() if values)
+        last = "".join(f", {name}={_text(values[-1])}" for name, values in self.history.items() if values)
         return f"<History of {count} epoch{'' if count == 1 else 's'}{last}, seed={self.seed}>"
 
     def _repr_html_(self):
@@ -39,7 +44,7 @@ class History:
                 cells = "<td>…</td>" * (len(names) + 1)
             else:
                 cells = f"<td>{self.epoch[i] + 1}</td>"
-                cells += "".join(f"<td>{self.history[name][i]:.4g}</td>" for name in names)
+                cells += "".join(f"<td>{_text(self.history[name][i])}</td>" for name in names)
             rows.append(f"<tr>{cells}</tr>")
         from html import escape
 

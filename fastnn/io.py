@@ -45,8 +45,7 @@ from .graph import Program, calls_between
 from .layers.base import Layer, Parameter, registry
 from .layers.core import Input
 from .layers.traced import TracedLayer
-from .losses import Loss
-from .metrics import Metric
+from .rows import TracedRows
 
 FORMAT = "fastnn 1"
 
@@ -154,7 +153,7 @@ def _model_content(model, include_optimizer):
     }
     if not include_optimizer or model._settings is None:
         return _parameters(model), metadata
-    metadata["compile"] = _dumps({key: _plain(value) for key, value in model._settings.items()})
+    metadata["compile"] = _dumps({key: _plain(value) for key, value in _settings(model).items()})
     if model._runtime is None:
         tensors, iterations = _parameters(model), 0
     else:
@@ -198,14 +197,23 @@ def _dumps(value):
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
+def _settings(model):
+    """The compile settings, with the traces of losses and metrics that are the user's own."""
+    traced = {
+        what: entries
+        for what, entries in model._compiled.users.items()
+        if any(isinstance(f, TracedRows) for e in entries for f in (e if isinstance(e, list) else [e]))
+    }
+    return model._settings | traced
+
+
 def _plain(value):
     """Compile settings as JSON."""
     if isinstance(value, optimizers.Optimizer):
         return optimizers.serialize(value)
-    if isinstance(value, Loss):
-        return losses.serialize(value)
-    if isinstance(value, Metric):
-        return metrics.serialize(value)
+    for table in (losses, metrics):
+        if isinstance(value, table.registry.base) and table.registry.holds(value):
+            return table.serialize(value)
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, dict):

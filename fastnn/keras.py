@@ -10,12 +10,15 @@ from . import activations, callbacks, config, initializers, layers, losses, metr
 from .graph import Tensor as KerasTensor
 from .io import load_model
 from .layers import Input, Layer
+from .losses import Loss
+from .metrics import Metric
 from .model import Model, Sequential
 from .optimizers import Optimizer
 
 __all__ = [
-    "Input", "KerasTensor", "Layer", "Model", "Optimizer", "Sequential", "activations", "backend", "callbacks", "config",
-    "initializers", "layers", "losses", "metrics", "models", "optimizers", "regularizers", "saving", "utils",
+    "Input", "KerasTensor", "Layer", "Loss", "Metric", "Model", "Optimizer", "Sequential", "activations", "backend",
+    "callbacks", "config", "initializers", "layers", "losses", "metrics", "models", "optimizers", "regularizers",
+    "saving", "utils",
 ]  # fmt: skip
 
 

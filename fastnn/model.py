@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 
 import numpy as np
 
@@ -312,11 +312,13 @@ class Model(Layer):
         Parameters
         ----------
         optimizer : str or Optimizer, default "rmsprop"
-        loss : str or Loss, or list or dict of them for several outputs
-            Dicts go by output name; an output without a loss is not trained on.
+        loss : str, Loss or callable, or list or dict of them for several outputs
+            Dicts go by output name; an output without a loss is not trained on. A function of (y_true, y_pred)
+            written with `fastnn.ops` gives one value per row, which are weighted and averaged, or one number
+            for the batch, which takes no sample weights.
         loss_weights : float, or list or dict of float, optional
             Factor of each output's loss in the total; 1 by default.
-        metrics : list of str or Metric, or list or dict of such lists, optional
+        metrics : list of str, Metric or callable, or list or dict of such lists, optional
             "accuracy" becomes binary, categorical or sparse by the output's shape and the loss.
         weighted_metrics : like metrics, optional
             Metrics that count `sample_weight` and `class_weight`.
@@ -356,7 +358,7 @@ class Model(Layer):
         compiled = compile_program(
             self._forward,
             self._params,
-            losses=per_output(s["loss"], names, "loss", (str, Loss, dict)),
+            losses=per_output(s["loss"], names, "loss", (str, Loss, dict, FunctionType)),
             metrics=metrics_per_output(s["metrics"], names, "metrics"),
             weighted_metrics=metrics_per_output(s["weighted_metrics"], names, "weighted_metrics"),
             loss_weights=per_output(s["loss_weights"], names, "loss_weights", (int, float)),

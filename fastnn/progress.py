@@ -16,7 +16,8 @@ def _format(value):
 
 
 def _summary(names, values):
-    return " - ".join(f"{name}: {_format(value)}" for name, value in zip(names, values))
+    """Names and numbers; metrics that are arrays are too large for a line."""
+    return " - ".join(f"{n}: {_format(v)}" for n, v in zip(names, values) if not getattr(v, "ndim", 0))
 
 
 class Silent:

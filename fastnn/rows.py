@@ -9,8 +9,9 @@ import numpy as np
 
 from . import ops
 from .errors import ArgumentTypeError, DataError, DtypeError, ProgramError, ShapeError
-from .graph import Builder, Program, Value
+from .graph import Value
 from .registry import Configurable
+from .traced import Trace
 
 EPSILON = 1e-7  # Keras 3's epsilon: what stands for zero in a divisor or logarithm
 
@@ -196,61 +197,47 @@ class WrappedRows:
 
 
 class TracedRows:
-    """Mixed into a loss or metric: what a user's own function emits for one shape, kept as a Program.
+    """Mixed into a loss or metric: what a user's own function emits for one shape.
 
     So it is saved, and runs again without the function.
     """
 
     def restore(self, program, constants, sparse, scalar):
-        self.program, self.constants = program, [list(values) for values in constants]
+        self.program, self.constants = program, constants
         self.sparse, self.scalar = bool(sparse), bool(scalar)
-        self._traced = Program.parse(program)
-        inputs, self._params = self._traced.of_kind("input"), self._traced.of_kind("param")
-        if len(inputs) != 2 or len(self._traced.roots_of("output")) != 1 or len(self._params) != len(constants):
-            raise ProgramError(f"{self.name!r} is no Program of y_true, y_pred and {len(constants)} constants.")
-        self._y_true, self._y_pred = inputs
+        self._trace = Trace(program, constants)
+        if len(self._trace.shapes) != 2 or self._trace.weight_shapes or len(self._trace.program.roots) != 1:
+            raise ProgramError(f"{self.name!r} is no Program that makes one tensor of y_true and y_pred.")
 
     @classmethod
     def of(cls, function, target, target_type, prediction, dtype):
         """The trace of a loss or metric for a target and a prediction of these shapes."""
-        builder = Builder(dtype)
-        y_true = builder.input(target, target_type, "y_true")
-        y_pred = builder.input(prediction, None, "y_pred")
-        with builder:
-            made = function.call(y_true, y_pred)
-        made, scalar = rows_of(function, builder, made)
-        if builder.producer(made.id) is None:  # an output is a tensor of its own
-            made = builder.emit("reshape", made, shape=made.shape)
-        builder.program.add_root("output", made.id)
-        constants = [[float(v).hex() for v in p.value.ravel()] for p in builder.params]
-        return cls(builder.program.text(), constants, function.name, function.sparse, scalar)
+        scalar = False
+
+        def emit(builder, values):
+            nonlocal scalar
+            made, scalar = rows_of(function, builder, function.call(*values))
+            return made
+
+        trace = Trace.of(emit, [(target, target_type), (prediction, None)], dtype=dtype).get_config()
+        return cls(trace["program"], trace["constants"], function.name, function.sparse, scalar)
 
     def target_shape(self, output_shape):
-        return self._y_true.shape
+        return self._trace.shapes[0]
 
     def check_shape(self, output, shape):
-        if shape != self._y_pred.shape:
+        if shape != self._trace.shapes[1]:
             raise ShapeError(
-                f"{self.name!r} was saved for predictions of shape {self._y_pred.shape}, "
+                f"{self.name!r} was saved for predictions of shape {self._trace.shapes[1]}, "
                 f"but output {output!r} has shape {shape}."
             )
 
-    def _constants(self):
-        for tensor, values in zip(self._params, self.constants):
-            yield tensor.id, np.array([float.fromhex(v) for v in values]).reshape(tensor.shape)
-
     def call(self, y_true, y_pred):
-        known = dict(self._constants())
         if isinstance(y_pred, Value):
-            known = {i: y_pred.builder.constant(array) for i, array in known.items()}
-            known |= {self._y_true.id: y_true, self._y_pred.id: y_pred}
-            [made] = y_pred.builder.inline(self._traced, known, {})
-            return made
-        from .backends import xp
-
-        y_true, y_pred = self.operands(y_true, y_pred)
-        known |= {self._y_true.id: y_true, self._y_pred.id: y_pred}
-        return xp.run(self._traced, known, "predict")[self._traced.roots[0].tensor]
+            [made] = self._trace.play(y_pred.builder, [y_true, y_pred])
+        else:
+            [made] = self._trace.run(self.operands(y_true, y_pred))
+        return made
 
 
 def rows_of(function, builder, made):
