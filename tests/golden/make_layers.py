@@ -140,7 +140,8 @@ def add(out, case):
     if case["vocabulary"]:
         xs = [rng.integers(0, case["vocabulary"], size=(6, *case["inputs"][0])).astype(np.int32)]
     else:
-        xs = [np.asarray(rng.normal(0.5, 1.5, size=(6, *s)), np.float32) for s in case["inputs"]]
+        count = 2 if len(case["inputs"][0]) == 3 else 6
+        xs = [np.asarray(rng.normal(0.5, 1.5, size=(count, *s)), np.float32) for s in case["inputs"]]
     described = {k: case[k] for k in ("name", "layers", "join", "vocabulary", "adapt", "steps")}
     described["inputs"] = [out.put("given", x, np.float32) for x in xs]
     weights = target = None
