@@ -1271,8 +1271,8 @@ class Sequential(Model):
                 raise ArgumentError(
                     f"{self._label} has a layer named {layer.name!r} already; give each a name of its own"
                 )
-            if self._source is None and not self._layers and layer._first_shape is not None:
-                self._source = Input(layer._first_shape, dtype=layer.input_dtype)
+            if self._source is None and not self._layers:
+                self._source = _input_for(layer)
             self._layers.append(layer)
         elif not isinstance(layer, Tensor):
             raise ArgumentTypeError(
@@ -1337,6 +1337,13 @@ class Sequential(Model):
             )
             self.build((None, *(array.shape[1:] or (1,))))
         self._needs_built("running it")
+
+
+def _input_for(layer):
+    """The Input that the first layer of a Sequential asks for, None where it takes any."""
+    if isinstance(layer, Model) and layer.built and len(layer.inputs) == 1:
+        return Input(layer.input_shape[1:], dtype=layer.inputs[0].dtype)
+    return None if layer._first_shape is None else Input(layer._first_shape, dtype=layer.input_dtype)
 
 
 def _bytes_text(count):

@@ -43,7 +43,8 @@ class Predictor(_core.Predictor):
         for tensor in program.of_kind("param"):
             engine.param(tensor.id).write(value_of(tensor))
         inputs, outputs = program.of_kind("input"), program.roots_of("output")
-        if len(inputs) == len(outputs) == 1 and form["input"] is None and form["output"] is None:
+        alone = len(inputs) == len(outputs) == 1 and form["input"] is None and form["output"] is None
+        if alone and inputs[0].type == program.dtype:
             out = program.tensors[outputs[0].tensor]
             made = Predictor(engine, inputs[0].id, out.id, inputs[0].shape[1:], out.shape[1:])
         else:
@@ -94,7 +95,7 @@ class Predictor(_core.Predictor):
 
 
 class StructuredPredictor:
-    """A Predictor of several inputs or outputs, which are given and returned as the model's are."""
+    """A Predictor of several inputs or outputs, or of integers, which are given and returned as the model's are."""
 
     read, save, __reduce__, __repr__ = (
         Predictor.read,
@@ -111,24 +112,26 @@ class StructuredPredictor:
         self._idle = []
 
     def __call__(self, x, out=None):
-        """Outputs for several samples.
+        """Outputs for one sample or several.
 
         Parameters
         ----------
-        x : list or dict of array_like, shape (n, ...)
-        out : list of ndarray, shape (n, ...), optional
-            Contiguous arrays of the model's dtype to fill.
+        x : array_like, or list or dict of them, of a sample's shape or (n, ...)
+        out : list of ndarray, optional
+            Contiguous arrays of the model's dtype to fill: (n, ...), n being 1 for one sample.
 
         Returns
         -------
         ndarray, or list or dict of ndarray
         """
-        given = []
+        given, single = [], []
         for name, tensor, array in zip(
             self._names, self._inputs, data.by_name(x, self._names, "the input of the predictor")
         ):
             what = f"input {name!r} of the predictor"
-            given.append((what, data.fit_input(data.as_array(array, what), tensor.shape[1:], what)))
+            array = data.as_array(array, what)
+            single.append(array.shape == tensor.shape[1:])
+            given.append((what, data.fit_input(array[None] if single[-1] else array, tensor.shape[1:], what)))
         count = data.common_length(given)
         if out is None:
             made = [np.empty((count, *t.shape[1:]), self.engine.dtype) for t in self._outputs]
@@ -149,7 +152,7 @@ class StructuredPredictor:
             for tensor in (*self._inputs, *self._outputs):
                 session.bind(tensor.id, None)
             self._idle.append(session)
-        return shape_like(self._form, made)
+        return shape_like(self._form, [a[0] for a in made] if all(single) and out is None else made)
 
     def _checked(self, out, count):
         needed = [(count, *t.shape[1:]) for t in self._outputs]

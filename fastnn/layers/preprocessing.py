@@ -114,19 +114,20 @@ class Normalization(Layer):
         """
         if self._given is not None:
             raise ArgumentError(f"{self._label} was given mean and variance, so it does not adapt.")
-        batches = [data] if hasattr(data, "shape") or hasattr(data, "__array__") else data
-        if not hasattr(batches, "__iter__"):
-            raise ArgumentTypeError(
-                f"{self._label}: adapt takes an array or an iterable of batches, got {type(data).__name__}."
-            )
+        batches = [data] if hasattr(data, "__array__") else data
         total = mean = squares = None
-        for batch in batches:
-            x = np.asarray(batch[0] if isinstance(batch, tuple) else batch)
-            if x.dtype.kind not in "fiub" or x.ndim == 0:
-                raise DtypeError(
-                    f"{self._label}: adapt takes arrays of numbers, got {x.dtype} of shape {x.shape}; "
-                    "a list is taken for a list of batches, so make one array of it."
+        for batch in batches if hasattr(batches, "__iter__") else [data]:
+            batch = batch[0] if isinstance(batch, tuple) and batch else batch
+            if not hasattr(batch, "__array__"):
+                raise ArgumentTypeError(
+                    f"{self._label}: adapt takes an array or an iterable of arrays, got "
+                    f"{type(batch).__name__} in {type(data).__name__}; make an array with numpy.array."
                 )
+            x = np.asarray(batch)
+            if x.dtype.kind not in "fiub":
+                raise DtypeError(f"{self._label}: adapt takes arrays of numbers, got {x.dtype}.")
+            if x.ndim == 0:
+                raise ShapeError(f"{self._label}: adapt takes arrays (n, ...), got a single number.")
             self.ensure_built((None, *x.shape[1:]))
             kept = self._kept(x.ndim)
             if tuple(x.shape[a] for a in kept) != self._features:
