@@ -5,8 +5,11 @@ import math
 import numpy as np
 
 from . import _core, data
+from ._engine import Runtime
 from .errors import ArgumentTypeError, ShapeError
 from .structure import shape_like
+
+_ROWS = 256  # samples at a time
 
 
 class Predictor(_core.Predictor):
@@ -39,7 +42,8 @@ class Predictor(_core.Predictor):
     @staticmethod
     def from_program(program, form, value_of):
         """A Predictor of a forward Program; `value_of(tensor)` gives the value of each parameter."""
-        engine = _core.Engine(program.text())
+        runtime = Runtime(program, [])
+        engine = runtime.engine
         for tensor in program.of_kind("param"):
             engine.param(tensor.id).write(value_of(tensor))
         inputs, outputs = program.of_kind("input"), program.roots_of("output")
@@ -48,7 +52,7 @@ class Predictor(_core.Predictor):
             out = program.tensors[outputs[0].tensor]
             made = Predictor(engine, inputs[0].id, out.id, inputs[0].shape[1:], out.shape[1:])
         else:
-            made = StructuredPredictor(engine, program, form)
+            made = StructuredPredictor(runtime, program, form)
         made.program, made.form = program, form
         return made
 
@@ -104,12 +108,11 @@ class StructuredPredictor:
         Predictor.__repr__,
     )
 
-    def __init__(self, engine, program, form):
-        self.engine = engine
+    def __init__(self, runtime, program, form):
+        self.engine, self._runtime = runtime.engine, runtime
         self._inputs = program.of_kind("input")
         self._outputs = [program.tensors[root.tensor] for root in program.roots_of("output")]
         self._names, self._form = form["inputs"], _form(form["output"])
-        self._idle = []
 
     def __call__(self, x, out=None):
         """Outputs for one sample or several.
@@ -137,21 +140,11 @@ class StructuredPredictor:
             made = [np.empty((count, *t.shape[1:]), self.engine.dtype) for t in self._outputs]
         else:
             made = self._checked(out, count)
-        try:
-            session = self._idle.pop()
-        except IndexError:
-            session = self.engine.session("predict", 256)
-        try:
-            for tensor, (_, array) in zip(self._inputs, given):
-                session.bind(tensor.id, array)
-            for tensor, array in zip(self._outputs, made):
-                session.bind(tensor.id, array)
-            session.begin(count, min(count, 256), False, False)
-            session.run(-1, -1.0, 0.0)
-        finally:
-            for tensor in (*self._inputs, *self._outputs):
-                session.bind(tensor.id, None)
-            self._idle.append(session)
+        with self._runtime.session("predict", _ROWS) as session:
+            session.bind({t.id: array for t, (_, array) in zip(self._inputs, given)})
+            session.bind({t.id: array for t, array in zip(self._outputs, made)})
+            for _ in session.walk(count, min(count, _ROWS), False):
+                pass
         return shape_like(self._form, [a[0] for a in made] if all(single) and out is None else made)
 
     def _checked(self, out, count):
