@@ -128,11 +128,12 @@ def _spread(weight, rank):
     return weight.reshape(-1, *shape)
 
 
-def _reshape(x, tail):
-    """x with the dimensions behind the batch replaced by `tail`."""
-    if isinstance(x, Value):
-        return x.builder.emit("reshape", x, shape=(None, *tail))
-    return x.reshape(-1, *tail)
+def _products(a, b):
+    """Sums over all rows of each product of a feature of a and one of b, shape (features of a times of b,)."""
+    if isinstance(a, Value):
+        made = a.builder.emit("matmul_tn", a, b)
+        return made.builder.emit("reshape", made, shape=(math.prod(made.shape),))
+    return (a.reshape(-1, a.shape[-1]).T @ b.reshape(-1, b.shape[-1])).reshape(-1)
 
 
 def _real(condition, like):
@@ -503,7 +504,7 @@ class _Thresholds(Tally):
     """
 
     levels = (0.5,)
-    top_k = class_id = None
+    top_k = class_id = label_weights = None
     multi_label = from_logits = False
 
     def check_shape(self, output, shape):
@@ -514,7 +515,7 @@ class _Thresholds(Tally):
                     f"{self.name!r} has {what}={given}, but output {output!r} has {shape[-1]} features."
                 )
 
-    def columns(self, y_true, y_pred):
+    def sums(self, y_true, y_pred, weight=None):
         if self.from_logits:
             y_pred = ops.sigmoid(y_pred)
         if self.top_k is not None:
@@ -522,13 +523,22 @@ class _Thresholds(Tally):
         if self.class_id is not None:
             at = slice(self.class_id, self.class_id + 1)
             y_true, y_pred = y_true[..., at], y_pred[..., at]
+        if not self.multi_label:
+            return self._sums_above(y_true, y_pred, weight)
+        labels = [slice(i, i + 1) for i in range(y_pred.shape[-1])]
+        return ops.concatenate([self._sums_above(y_true[..., i], y_pred[..., i], weight) for i in labels])
+
+    def _sums_above(self, y_true, y_pred, weight):
+        """Weight of the positives above each threshold, the same of the negatives, and of all of both."""
+        positive = ops.expand_dims(_real(ops.not_equal(y_true, 0.0), y_pred), -1)
+        both = ops.concatenate([positive, 1.0 - positive], axis=-1)
+        if self.label_weights is not None and not self.multi_label:
+            both = both * _array([[w] for w in self.label_weights], y_pred)
+        if weight is not None:
+            both = both * _spread(weight, both.ndim)
         levels = self.levels[0] if len(self.levels) == 1 else _array(self.levels, y_pred)
-        positive = _real(ops.not_equal(y_true, 0.0), y_pred)
-        positive, y_pred = ops.expand_dims(positive, -1), ops.expand_dims(y_pred, -1)
-        above = _real(ops.greater(y_pred, levels), y_pred)
-        hits = positive * above
-        made = ops.concatenate([hits, above - hits, positive, 1.0 - positive], axis=-1)
-        return _reshape(made, (math.prod(made.shape[1:]),)) if self.multi_label else made
+        above = _real(ops.greater(ops.expand_dims(y_pred, -1), levels), y_pred)
+        return ops.concatenate([_products(both, above), _sum_rows(both)])
 
     def counts(self, sums):
         """The `_Counts`, arrays of shape (thresholds,), or (labels, thresholds) where labels count apart."""
@@ -806,12 +816,6 @@ class AUC(_Thresholds):
                     f"{self.name!r} has {what} for {given} features, but output {output!r} has {shape[-1]}."
                 )
 
-    def columns(self, y_true, y_pred):
-        made = super().columns(y_true, y_pred)
-        if self.label_weights is None or self.multi_label:
-            return made
-        return made * _array([[w] for w in self.label_weights], y_pred)
-
     def value(self, sums):
         counts = self.counts(sums)
         if self.curve == "PR" and self.summation_method == "interpolation":
@@ -1031,10 +1035,7 @@ class ConfusionMatrix(Tally):
             predicted = ops.one_hot(ops.argmax(y_pred, axis=-1), n)
         if weight is not None:
             true = true * _spread(weight, true.ndim)
-        if isinstance(true, Value):
-            made = true.builder.emit("matmul_tn", true, predicted)
-            return made.builder.emit("reshape", made, shape=(n * n,))
-        return (true.reshape(-1, n).T @ predicted.reshape(-1, n)).reshape(-1)
+        return _products(true, predicted)
 
     def value(self, sums):
         return sums.reshape(self.num_classes, self.num_classes)

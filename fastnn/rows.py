@@ -101,6 +101,11 @@ class RowFunction(Configurable):
 
     def values(self, y_true, y_pred):
         """`call` on operands that fit."""
+        if self.op is None:
+            raise ArgumentTypeError(
+                f"{type(self).__name__} needs a method call(y_true, y_pred) that returns one value per row; state "
+                "is kept, and batches are put together, by fastnn."
+            )
         op, attrs = self.row_op()
         y_true = self.smoothed(y_true, y_pred.shape[-1])
         if isinstance(y_pred, Value):

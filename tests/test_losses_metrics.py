@@ -248,6 +248,7 @@ def test_mistakes_in_losses(loss, error, message):
         ("sparse_top_k_categorical_accuracy", ArgumentError, "takes integer labels"),
         (first_only, ArgumentError, r"targets of shape \(None, 1\)"),
         ("precison", fnn.errors.UnknownNameError, "'precision'"),
+        (type("Kept", (metrics.Metric,), {}), ArgumentTypeError, r"Kept needs a method call\(y_true, y_pred\)"),
     ],
 )
 def test_mistakes_in_metrics(metric, error, message):
