@@ -1,8 +1,9 @@
 """What runs beside training: names, defaults and decisions are those of Keras 3.
 
 Hooks of an epoch cost one Python call each. A callback that has `on_train_batch_begin` or
-`on_train_batch_end` makes every step an engine call of its own with its values read back, which adds about
-10 microseconds a step; others leave whole epochs to the engine.
+`on_train_batch_end` makes every step an engine call of its own with its values read back, which adds 10 to 25
+microseconds a step (a step of 2-8-8-1 on batches of 10 takes 2, one of 784-512-512-10 on 128 some 4000); others
+leave whole epochs to the engine.
 """
 
 import os

@@ -11,6 +11,7 @@ In the container of model files (see `io` and `_safetensors`), of kind "checkpoi
 """
 
 import contextlib
+import errno
 import glob
 import itertools
 import math
@@ -22,7 +23,14 @@ import numpy as np
 from . import io, optimizers, schedules, seeds
 from ._safetensors import parse_json, write_atomically
 from ._safetensors import write as write_container
-from .errors import ArgumentError, ArgumentTypeError, FastNNError, FileFormatError, UnknownNameError
+from .errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    FastNNError,
+    FileAccessError,
+    FileFormatError,
+    UnknownNameError,
+)
 from .graph import Program
 from .layers.base import Constant
 
@@ -33,8 +41,20 @@ def state_of(model):
 
 
 def tidy(path):
-    """Removes what killed processes left half written beside `path`."""
+    """Removes what killed processes left half written beside `path`.
+
+    Raises
+    ------
+    FileAccessError
+        If there is no such folder: not only when the first epoch is over.
+    """
     target = os.path.realpath(path)
+    if not os.path.isdir(os.path.dirname(target)):
+        raise FileAccessError(
+            f"cannot write '{path}': there is no folder '{os.path.dirname(target)}'; make it first",
+            errno=errno.ENOENT,
+            filename=path,
+        )
     for name in glob.glob(glob.escape(target) + ".*.tmp"):
         if re.fullmatch(r"\.[0-9a-f]{12}\.tmp", name[len(target) :]):
             with contextlib.suppress(OSError):
@@ -160,16 +180,17 @@ def read(path, model, source, seed_given):
     ArgumentError
         If it is of another run; the message names the first difference.
     """
+    path = io._path("resume", path)
     if not os.path.exists(path):
         return None
     with io._open(path) as file:
-        label = f"'{os.fspath(path)}'"
+        label = f"'{path}'"
         reader = io.open_checked(file, label, ("checkpoint",))
         try:
             found = Run(reader, label)
-        except FastNNError:
+        except (FileFormatError, FileAccessError):
             raise
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        except (FastNNError, *io._MALFORMED) as error:
             raise FileFormatError(
                 f"{label} describes no valid run ({type(error).__name__}: {error}); it is damaged or foreign"
             ) from error

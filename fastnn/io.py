@@ -7,7 +7,8 @@ One file holds a model, in the container of safetensors (see `_safetensors`), so
 - tensors "constant/0", ...: arrays that functions of the user's own use;
 - "optimizer/iterations" (int64): updates made; "generator/batch_seed" (uint64): what keys `train_on_batch`;
 - metadata "checksum": SHA-256 of the file with these 64 digits as "0"; it stands first;
-- metadata "format": "fastnn 1"; "kind": "model", "weights" or "predictor"; "producer": who wrote it;
+- metadata "format": "fastnn 1"; "kind": "model", "weights", "predictor" or "checkpoint" (see `checkpoint`);
+  "producer": who wrote it;
 - metadata "program": the Program that runs, as text; after `compile` also backward pass and updates;
 - metadata "config": JSON that describes the layers and their connections;
 - metadata "compile": JSON of the compile settings, where the optimizer is included.

@@ -83,7 +83,6 @@ class Trainer:
         self.hooks = hooks
         self.validate, self.validates = validation or (None, None)
         self.savers = hooks.savers()
-        self.by_batch = hooks.any("on_train_batch_begin", "on_train_batch_end")
         self.until = None if max_seconds is None else time.monotonic() + max_seconds
         self.step = self.total = 0
         self.sums = []
@@ -143,8 +142,9 @@ class Trainer:
                 if hooks:
                     known = set(latest)
                     hooks("on_epoch_end", epoch, latest)
-                    for name in latest.keys() - known:
-                        logs.setdefault(name, []).append(latest[name])
+                    for name, value in latest.items():
+                        if name not in known:
+                            logs.setdefault(name, []).append(value)
                     for saver in self.savers:
                         saver.after_epoch(self)
         finally:
@@ -212,11 +212,14 @@ class Trainer:
     def steps_of(self, show):
         """Makes the steps of an epoch; returns whether it ended, be it by `stop_training`."""
         engine, source, hooks, model = self.engine, self.source, self.hooks, self.model
-        optimizer, steps, by_batch = model.optimizer, source.steps, self.by_batch
+        optimizer, steps = model.optimizer, source.steps
+        before, after = hooks.any("on_train_batch_begin"), hooks.any("on_train_batch_end")
+        by_batch = before or after
         while steps is None or self.step < steps:
             limit = _SCHEDULE_STEPS if steps is None else min(steps - self.step, _SCHEDULE_STEPS)
             if by_batch:
                 limit = 1
+            if before:
                 hooks("on_train_batch_begin", self.step, {})
             for saver in self.savers:
                 limit = min(limit, saver.reach(self.total))
@@ -227,7 +230,7 @@ class Trainer:
             done, finished = source.run(limit, milliseconds, rates)
             self.step += done
             self.total += done
-            if by_batch and done:
+            if after and done:
                 hooks("on_train_batch_end", self.step - 1, dict(zip(model._value_names, self.values())))
             for saver in self.savers:
                 saver.after_steps(self)

@@ -113,8 +113,8 @@ def test_killed_at_ten_moments(tmp_path, undisturbed, kind, first):
 @pytest.mark.parametrize("kind", ["plateau", "schedule"])
 def test_killed_at_random_moments(tmp_path, undisturbed, kind):
     draw, killed, halves, runs = random.Random(), 0, 0, 0
-    begun = time.perf_counter()
-    assert start(tmp_path / "timed", kind).wait() == 0
+    process, begun = start(tmp_path / "timed", kind), time.perf_counter()
+    assert process.wait() == 0
     lasts = time.perf_counter() - begun
     while killed < KILLS // 2:
         folder = tmp_path / str(runs)
@@ -310,6 +310,10 @@ def test_files_that_are_no_checkpoint(tmp_path, data):
         fnn.load(path)
     with pytest.raises(errors.FileAccessError):
         make().fit(*data, resume=tmp_path)
+    with pytest.raises(errors.ArgumentTypeError, match="resume needs a path"):
+        make().fit(*data, resume=1)
+    with pytest.raises(errors.FileAccessError, match="there is no folder"):
+        make().fit(*data, callbacks=callbacks.Checkpoint(tmp_path / "none" / "a"))
 
 
 def test_weights_that_are_not_finite_never_replace_a_file(tmp_path, data):
@@ -409,7 +413,7 @@ def test_batches_from_an_iterable_go_on(tmp_path, data):
             assert len(given.read) == 4 * arguments.get("steps_per_epoch", 7) - 8
 
 
-def test_mode_of_a_checkpoint():
+def test_arguments_of_a_checkpoint():
     for wrong in ({"every_steps": 0}, {"every_epochs": 1.5}, {"every_seconds": 0.0}):
         with pytest.raises((errors.ArgumentError, errors.ArgumentTypeError), match=next(iter(wrong))):
             callbacks.Checkpoint("a", **wrong)
