@@ -485,6 +485,22 @@ def test_a_frozen_body_under_a_new_head():
     assert all((a != b).any() for a, b in zip(kept, body.get_weights()))
 
 
+def test_a_body_called_outside_training_keeps_its_statistics():
+    model, (x, y) = normalized_net("float32"), data()
+    model.fit(x, y, epochs=2, verbose=0)
+    body = fnn.Model(model.inputs, model.get_layer("h2").output)
+    inputs = fnn.Input((4,))
+    h = body(layers.MixUp(1.0)(inputs, training=False), training=False)
+    top = fnn.Model(inputs, layers.Dense(3, name="top")(h))
+    top.compile(fnn.optimizers.SGD(0.0), "mse")
+    gamma, _, mean, _ = body.get_layer("bn").get_weights()
+    assert top.fit(x, y, verbose=0, batch_size=50).history["loss"][0] == pytest.approx(top.evaluate(x, y), rel=1e-6)
+    top.compile(fnn.optimizers.SGD(0.1), "mse")
+    top.fit(x, y, verbose=0)
+    after, _, kept, _ = body.get_layer("bn").get_weights()
+    assert (kept == mean).all() and (after != gamma).any()
+
+
 def test_a_feature_extractor_shares_parameters():
     model, (x, y) = normalized_net("float32"), data()
     extractor = fnn.Model(model.inputs, model.get_layer("h2").output)

@@ -444,6 +444,8 @@ class MixUp(RandomLayer):
         self._needs_one(x)
         if x.dtype == "int32":
             x = emit("to_real", x)
+        if x.builder.training is False:  # a `mix` in a Program means mixed targets
+            return x
         return emit("in_training", emit("mix", x, alpha=self.alpha, key=self._key(x)), x)
 
     def get_config(self):

@@ -240,6 +240,7 @@ class Embedding(Layer):
         lora_alpha=None,
         **kwargs,
     ):
+        kwargs.pop("input_length", None)  # without meaning in Keras 3
         super().__init__(**kwargs)
         self.input_dim = check_int(self._label, "input_dim", input_dim, low=1)
         self.output_dim = check_int(self._label, "output_dim", output_dim, low=1)
