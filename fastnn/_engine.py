@@ -75,7 +75,8 @@ class Runtime:
         what = f"{kinds[tensor.kind]} {tensor.name!r}"
         sample = np.asarray(array[error.row], np.float64)
         if tensor.type == "int32":
-            bound = min((n for node in self._program.nodes for n in self._indexed(node, tensor.id)), default=None)
+            nodes = self._program.nodes
+            bound = min((n for node in nodes for n in self._indexed(node, tensor.id)), default=None)
             needed = "integers" if bound is None else f"integers from 0 to {bound - 1}"
             message = f"{what} needs {needed}, got {value:g} {where}; check how the labels are encoded"
         elif np.isfinite(sample).all():

@@ -27,7 +27,7 @@ class CompiledOutput(NamedTuple):
     """What belongs to one output: the tensor ids to bind (None: nothing to bind) and their shapes.
 
     `target_dtype` is "int32" for labels by index, else the Program's dtype; shapes start with None for the
-    batch. `scalar_loss` is the name of the loss where it is one number for the batch, and so takes no weights.
+    batch. `scalar_loss` is the name of a loss that is one number for the batch, and so takes no weights.
     """
 
     name: str
@@ -207,10 +207,12 @@ class _Objectives:
         program = self.program
         shape = program.tensors[root.tensor].shape
         given, loss = loss, losses_module.get(loss)
-        plain, weighted = (
-            m if isinstance(m, (list, tuple)) else [m] for m in ([] if m is None else m for m in (plain, weighted))
-        )
-        rows = [(m, False) for m in plain if m is not None] + [(m, True) for m in weighted if m is not None]
+        rows = [
+            (metric, counted)
+            for metrics, counted in ((plain, False), (weighted, True))
+            for metric in (metrics if isinstance(metrics, (list, tuple)) else [metrics])
+            if metric is not None
+        ]
         sparse = None if loss is None else loss.sparse
         rows = [(m, metrics_module.resolve(m, shape, sparse), counted) for m, counted in rows]
         users = [loss] * (loss is not None) + [m for _, m, _ in rows]

@@ -122,9 +122,7 @@ class CosineSimilarity(Loss):
         See `Loss`.
     """
 
-    def __init__(
-        self, axis=-1, reduction="sum_over_batch_size", name="cosine_similarity", dtype=None
-    ):
+    def __init__(self, axis=-1, reduction="sum_over_batch_size", name="cosine_similarity", dtype=None):
         super().__init__(name, reduction, dtype)
         self.axis = _check_last_axis("CosineSimilarity", axis)
 

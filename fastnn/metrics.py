@@ -11,7 +11,7 @@ import numpy as np
 
 from . import losses, ops
 from .arguments import check_float, check_int
-from .errors import ArgumentError, ArgumentTypeError, ShapeError
+from .errors import ArgumentError, ShapeError
 from .graph import Value
 from .registry import Registry, snake_case
 from .rows import EPSILON, RowFunction, TracedRows, WrappedRows, object_of
@@ -58,7 +58,7 @@ class Metric(RowFunction):
         self._total, self._weight = self._total + total, self._weight + weight
 
     def result(self):
-        """Return the value for everything counted in, as a float; that of a mean of 0.0 if there is nothing."""
+        """Return the value for everything counted in, as a float; nothing counts as a mean of 0.0."""
         return self.value((self._total, self._weight))
 
     def reset_state(self):
@@ -129,7 +129,7 @@ def _spread(weight, rank):
 
 
 def _products(a, b):
-    """Sums over all rows of each product of a feature of a and one of b, shape (features of a times of b,)."""
+    """Sums over all rows of each product of a feature of a and one of b, as one row."""
     if isinstance(a, Value):
         made = a.builder.emit("matmul_tn", a, b)
         return made.builder.emit("reshape", made, shape=(math.prod(made.shape),))
@@ -217,7 +217,7 @@ class _TopK(Metric):
 
 @registry.add
 class TopKCategoricalAccuracy(_TopK):
-    """Whether the class of y_true's first maximum is among the k with the largest y_pred; ties count as among.
+    """Whether the class of y_true's first maximum is among the k with the largest y_pred; ties count.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ class TopKCategoricalAccuracy(_TopK):
 
 @registry.add
 class SparseTopKCategoricalAccuracy(_TopK):
-    """Whether the label is among the k classes with the largest y_pred; ties count as among.
+    """Whether the label is among the k classes with the largest y_pred; ties count.
 
     Parameters
     ----------
@@ -248,9 +248,7 @@ class SparseTopKCategoricalAccuracy(_TopK):
 
     sparse = True
 
-    def __init__(
-        self, k=5, name="sparse_top_k_categorical_accuracy", dtype=None, from_sorted_ids=False
-    ):
+    def __init__(self, k=5, name="sparse_top_k_categorical_accuracy", dtype=None, from_sorted_ids=False):
         super().__init__(k, name, dtype)
         if from_sorted_ids:
             raise ArgumentError(
@@ -952,9 +950,7 @@ class R2Score(_TwoDimensional):
     from 0 compared with their spread.
     """
 
-    def __init__(
-        self, class_aggregation="uniform_average", num_regressors=0, name="r2_score", dtype=None
-    ):
+    def __init__(self, class_aggregation="uniform_average", num_regressors=0, name="r2_score", dtype=None):
         super().__init__(name, dtype)
         if class_aggregation not in (None, "uniform_average", "variance_weighted_average"):
             raise ArgumentError(

@@ -103,8 +103,8 @@ class RowFunction(Configurable):
         """`call` on operands that fit."""
         if self.op is None:
             raise ArgumentTypeError(
-                f"{type(self).__name__} needs a method call(y_true, y_pred) that returns one value per row; state "
-                "is kept, and batches are put together, by fastnn."
+                f"{type(self).__name__} needs a method call(y_true, y_pred) that returns one value per row; "
+                "fastnn itself puts batches together."
             )
         op, attrs = self.row_op()
         y_true = self.smoothed(y_true, y_pred.shape[-1])

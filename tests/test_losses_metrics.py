@@ -1,4 +1,4 @@
-"""Losses and metrics: values and gradients against Keras 3 and PyTorch, functions of one's own, tallies, files."""
+"""Losses and metrics: values and gradients against Keras 3 and PyTorch, one's own, tallies, files."""
 
 import subprocess
 import sys
@@ -81,7 +81,10 @@ def test_metric_in_the_engine_against_golden_values(case, dtype):
     y_true, y_pred = given(case)
     plain, weighted = (getattr(metrics, case["class"])(**case["config"]) for _ in range(2))
     model = identity(
-        y_pred.shape[1], dtype, metrics=[plain, "mae"] if y_true.ndim > 1 else [plain], weighted_metrics=[weighted]
+        y_pred.shape[1],
+        dtype,
+        metrics=[plain, "mae"] if y_true.ndim > 1 else [plain],
+        weighted_metrics=[weighted],
     )
     assert model.metrics_names[1] == plain.name and model.metrics_names[-1] == f"weighted_{plain.name}"
     got = model.evaluate(y_pred, y_true, sample_weight=WEIGHTS, batch_size=5, verbose=0)
@@ -138,7 +141,10 @@ class Largest(metrics.Metric):
 
 
 OWN = {
-    "smooth_l1": (smooth_l1, lambda t, p: np.where(abs(t - p) < 1, (t - p) ** 2 / 2, abs(t - p) - 0.5).mean(-1)),
+    "smooth_l1": (
+        smooth_l1,
+        lambda t, p: np.where(abs(t - p) < 1, (t - p) ** 2 / 2, abs(t - p) - 0.5).mean(-1),
+    ),
     "scaled": (scaled, lambda t, p: (SCALES * (t - p) ** 2).sum(-1)),
     "whole": (whole, lambda t, p: np.full(len(p), ((t - p) ** 2).mean())),
     "margin": (margin, lambda t, p: p.max(-1) - p[np.arange(len(p)), t]),
@@ -248,7 +254,11 @@ def test_mistakes_in_losses(loss, error, message):
         ("sparse_top_k_categorical_accuracy", ArgumentError, "takes integer labels"),
         (first_only, ArgumentError, r"targets of shape \(None, 1\)"),
         ("precison", fnn.errors.UnknownNameError, "'precision'"),
-        (type("Kept", (metrics.Metric,), {}), ArgumentTypeError, r"Kept needs a method call\(y_true, y_pred\)"),
+        (
+            type("Kept", (metrics.Metric,), {}),
+            ArgumentTypeError,
+            r"Kept needs a method call\(y_true, y_pred\)",
+        ),
     ],
 )
 def test_mistakes_in_metrics(metric, error, message):
@@ -299,12 +309,20 @@ def test_confusion_matrix_counts_each_pair_of_classes():
     for label, guess, weight in zip(labels, p.argmax(1), weights):
         plain[label, guess] += 1
         weighed[label, guess] += weight
-    for loss, y in (("sparse_categorical_crossentropy", labels), ("categorical_crossentropy", np.eye(3)[labels])):
+    for loss, y in (
+        ("sparse_categorical_crossentropy", labels),
+        ("categorical_crossentropy", np.eye(3)[labels]),
+    ):
         model = identity(
-            3, "float32", loss=loss, metrics=[metrics.ConfusionMatrix(3)], weighted_metrics=[metrics.ConfusionMatrix(3)]
+            3,
+            "float32",
+            loss=loss,
+            metrics=[metrics.ConfusionMatrix(3)],
+            weighted_metrics=[metrics.ConfusionMatrix(3)],
         )
         got = model.evaluate(p, y, batch_size=16, sample_weight=weights, return_dict=True, verbose=0)
-        assert (got["confusion_matrix"] == plain).all() and (got["weighted_confusion_matrix"] == weighed).all()
+        assert (got["confusion_matrix"] == plain).all()
+        assert (got["weighted_confusion_matrix"] == weighed).all()
         assert (metrics.ConfusionMatrix(3)(y, p, weights) == weighed).all()
     binary = identity(1, loss="mse", metrics=[metrics.ConfusionMatrix(2)])
     got = binary.evaluate(p[:, :1], labels == 1, return_dict=True, verbose=0)["confusion_matrix"]
@@ -313,7 +331,9 @@ def test_confusion_matrix_counts_each_pair_of_classes():
 
 def test_history_and_progress_show_metrics_that_are_arrays(capsys):
     x, y = own_data("margin")
-    model = net(loss=losses.SparseCategoricalCrossentropy(from_logits=True), metrics=[metrics.ConfusionMatrix(3)])
+    model = net(
+        loss=losses.SparseCategoricalCrossentropy(from_logits=True), metrics=[metrics.ConfusionMatrix(3)]
+    )
     history = model.fit(x, y, epochs=2, validation_split=0.25, verbose=2)
     counts = history.history["confusion_matrix"], history.history["val_confusion_matrix"]
     assert [[m.sum() for m in column] for column in counts] == [[30, 30], [10, 10]]
@@ -327,10 +347,8 @@ def test_history_and_progress_show_metrics_that_are_arrays(capsys):
 
 def test_each_output_has_its_own_kinds():
     x = layers.Input((4,))
-    model = fnn.Model(
-        x, {"a": layers.Dense(3, name="a")(x), "b": layers.Dense(2, name="b")(x), "c": layers.Dense(1, name="c")(x)},
-        dtype="float64",
-    )  # fmt: skip
+    outputs = {name: layers.Dense(size, name=name)(x) for name, size in (("a", 3), ("b", 2), ("c", 1))}
+    model = fnn.Model(x, outputs, dtype="float64")
     model.compile(
         "sgd",
         loss={"a": margin, "b": losses.GaussianNegativeLogLikelihood(), "c": losses.Quantile(0.9)},
@@ -338,10 +356,15 @@ def test_each_output_has_its_own_kinds():
         metrics={"a": [metrics.ConfusionMatrix(3), "sparse_categorical_accuracy"], "c": ["r2_score", "mae"]},
     )
     rng = np.random.default_rng(0)
-    data, y = rng.normal(size=(20, 4)), {"a": rng.integers(0, 3, 20), "b": rng.normal(size=20), "c": rng.normal(size=20)}
-    got, p = model.evaluate(data, y, return_dict=True, batch_size=6, verbose=0), model.predict(data, verbose=0)
-    expected = {"a": OWN["margin"][1](y["a"], p["a"]).mean(), "b": losses.GaussianNegativeLogLikelihood()(y["b"], p["b"]),
-                "c": losses.quantile(y["c"], p["c"], 0.9).mean()}  # fmt: skip
+    data = rng.normal(size=(20, 4))
+    y = {"a": rng.integers(0, 3, 20), "b": rng.normal(size=20), "c": rng.normal(size=20)}
+    got = model.evaluate(data, y, return_dict=True, batch_size=6, verbose=0)
+    p = model.predict(data, verbose=0)
+    expected = {
+        "a": OWN["margin"][1](y["a"], p["a"]).mean(),
+        "b": losses.GaussianNegativeLogLikelihood()(y["b"], p["b"]),
+        "c": losses.quantile(y["c"], p["c"], 0.9).mean(),
+    }
     assert [got[f"{k}_loss"] for k in "abc"] == pytest.approx([expected[k] for k in "abc"], rel=1e-12)
     assert got["loss"] == pytest.approx(expected["a"] + 2 * expected["b"] + 3 * expected["c"], rel=1e-12)
     assert got["a_confusion_matrix"].trace() / 20 == pytest.approx(got["a_sparse_categorical_accuracy"])
@@ -354,7 +377,11 @@ def test_each_output_has_its_own_kinds():
 
 def mixed(loss, **settings):
     model = fnn.Sequential(
-        [layers.Input((4,)), layers.MixUp(alpha=0.5, seed=1), layers.Dense(3, "softmax" if loss != "mse" else None)],
+        [
+            layers.Input((4,)),
+            layers.MixUp(alpha=0.5, seed=1),
+            layers.Dense(3, "softmax" if loss != "mse" else None),
+        ],
         dtype="float64",
     )
     model.set_weights([np.linspace(-1, 1, 12).reshape(4, 3), np.zeros(3)])
@@ -417,10 +444,13 @@ def test_a_file_with_an_own_loss_needs_none_of_its_code(tmp_path):
         "print([[v.hex() for v in h[k]] for k in ('loss', 'largest', 'auc')])"
     )
     run = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "own.fnn", tmp_path / "data.npz"], capture_output=True, text=True
+        [sys.executable, "-c", code, tmp_path / "own.fnn", tmp_path / "data.npz"],
+        capture_output=True,
+        text=True,
     )
     history = model.fit(x, y, epochs=3, seed=1, verbose=0).history
-    assert run.stdout.strip() == str([[v.hex() for v in history[k]] for k in ("loss", "largest", "auc")]), run.stderr
+    wanted = [[v.hex() for v in history[k]] for k in ("loss", "largest", "auc")]
+    assert run.stdout.strip() == str(wanted), run.stderr
 
 
 def test_traced_losses_work_on_arrays_and_check_shapes():

@@ -2,9 +2,9 @@
 
     pip install keras==3.15.1 torch==2.13.0 && python tests/golden/make_losses.py
 
-Of each loss: its values per row, the weighted loss of the batch, and the gradient of that by the predictions. Of
-each metric: its value after three batches, without and with sample weights. The Gaussian likelihood comes from
-PyTorch's own loss; losses over quantiles from Keras's arithmetic.
+Of each loss: its values per row, the weighted loss of the batch, and the gradient of that by the predictions.
+Of each metric: its value after three batches, without and with sample weights. The Gaussian likelihood comes
+from PyTorch's own loss; losses over quantiles from Keras's arithmetic.
 """
 
 import os
