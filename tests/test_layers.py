@@ -429,7 +429,8 @@ def test_initializers_given_as_values_and_functions():
 def test_configurations_round_trip(table):
     extra = {
         "ExponentialDecay": (0.1, 10, 0.5), "InverseTimeDecay": (0.1, 10, 0.5), "CosineDecay": (0.1, 10),
-        "PiecewiseConstantDecay": ([3], [1, 2]), "PolynomialDecay": (0.1, 10),
+        "PiecewiseConstantDecay": ([3], [1, 2]), "PolynomialDecay": (0.1, 10), "WarmUp": (0.1, 10),
+        "StepDecay": (0.1, 10), "CosineDecayRestarts": (0.1, 10), "OneCycle": (0.1, 10),
         "SensitivityAtSpecificity": (0.5,), "SpecificityAtSensitivity": (0.5,), "PrecisionAtRecall": (0.5,),
         "RecallAtPrecision": (0.5,), "ConfusionMatrix": (3,),
     }  # fmt: skip
@@ -444,7 +445,7 @@ def test_configurations_round_trip(table):
     for cls in set(table.registry._classes.values()):
         made = cls(*extra.get(cls.__name__, ()))
         config = json.loads(json.dumps(table.serialize(made)))
-        assert table.serialize(table.deserialize(config)) == config
+        assert json.loads(json.dumps(table.serialize(table.deserialize(config)))) == config
         assert type(table.get(config)) is cls and repr(made).startswith(cls.__name__)
 
 
