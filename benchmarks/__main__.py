@@ -72,6 +72,7 @@ def main():
         result["kernels"] = kernels.run(options.quick)
         show("Products, GFLOP/s", result["kernels"]["products"], "gflops")
         show("Pointwise ops, nanoseconds an element", result["kernels"]["pointwise"], "ns")
+        show("Ops that move memory, GB/s beside a copy", result["kernels"]["bandwidth"], "gbs")
     if "import" in options.only:
         result["import"] = import_time.run(5 if options.quick else 15)
         table(f"Import, milliseconds (goal: fastnn adds at most {import_time.GOAL_MS})",

@@ -1,4 +1,9 @@
-"""Single ops beside the same calls in NumPy: products as GFLOP/s, the others as nanoseconds an element."""
+"""Single ops beside the same calls in NumPy: products as GFLOP/s, pointwise ops as nanoseconds an element.
+
+What only moves memory stands beside a copy of as many bytes, made by as many threads.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -12,6 +17,17 @@ PRODUCTS = (  # rows, k, n
 )
 POINTWISE = (256, 512)  # rows, columns
 CHAIN = 8               # so many in a row, so that copying the batch in and out hardly counts
+OPTIMIZERS = {          # their settings do not change what they move
+    "sgd": {"momentum": 0.9, "nesterov": 0, "weight_decay": 0},
+    "rmsprop": {"rho": 0.9, "momentum": 0, "epsilon": 1e-7, "centered": 0, "weight_decay": 0},
+    "adam": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "amsgrad": 0, "weight_decay": 0},
+    "adagrad": {"initial_accumulator_value": 0.1, "epsilon": 1e-7, "weight_decay": 0},
+    "adadelta": {"rho": 0.95, "epsilon": 1e-7, "weight_decay": 0},
+    "nadam": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "weight_decay": 0},
+    "lion": {"beta_1": 0.9, "beta_2": 0.99, "weight_decay": 0},
+    "rprop": {"eta_minus": 0.5, "eta_plus": 1.2, "step_min": 1e-6, "step_max": 50},
+    "moving_average": {"momentum": 0.99},
+}
 ATTRIBUTES = {"negative_slope": 0.2, "alpha": 1.0, "rate": 0.5}  # 0 for all others
 NUMPY = {               # ops that are one or few calls in NumPy: (inputs ..., out)
     "relu": lambda x, out: np.maximum(x, np.float32(0), out=out),
@@ -36,7 +52,7 @@ def _softmax(x, out):
 
 def _runner(program, mode, arrays):
     """A function that runs one step of the program over all rows of the bound arrays."""
-    rows = len(next(iter(arrays.values())))
+    rows = max(map(len, arrays.values()), default=1)
     session = _core.Engine(program.text()).session(mode, rows)
     for tensor, array in arrays.items():
         session.bind(tensor, array)
@@ -112,10 +128,87 @@ def pointwise_ops():
     return [name for name, info in _core.OPS.items() if info.rule == "SAME" and name not in apart]
 
 
+def _batch_case(op, inputs, attrs=None, shape=None, passes=1):
+    """(fastnn, bytes) of one op on a batch: its operands, and the copies of a batch on its way in and out.
+
+    `inputs` are (kind, array); `passes` says how often the op reads them.
+    """
+    program, arrays, moved = Program(), {}, 0
+    for kind, array in inputs:
+        shape_ = array.shape if kind == "param" else (None, *array.shape[1:])
+        i = program.add_tensor(kind, shape_, "int32" if array.dtype.kind == "i" else None)
+        if kind == "input":
+            arrays[i] = array
+            moved += 2 * array.nbytes
+        moved += passes * array.nbytes
+    made = program.add_node(op, list(range(len(inputs))), attrs, shape)
+    mode = "predict"
+    for out in made if isinstance(made, tuple) else (made,):
+        tensor = program.tensors[out]
+        if tensor.batched:
+            program.add_root("output", out, name=f"y{out}")
+            moved += 3 * 4 * int(np.prod((len(next(iter(arrays.values()))), *tensor.shape[1:])))
+        else:
+            mode = "gradients"
+            program.add_root("grad", out, program.add_tensor("param", tensor.shape))
+            moved += 4 * int(np.prod(tensor.shape))
+    return _runner(program, mode, arrays), moved
+
+
+def _update_case(op, elements=1 << 22):
+    """(fastnn, bytes) of one update of a parameter: it and its moments read and written, its gradient read."""
+    program = Program()
+    w, g = (program.add_tensor("param", (elements,)) for _ in range(2))
+    program.add_node(op, (w, g), OPTIMIZERS[op])
+    engine = _core.Engine(program.text())
+    engine.param(g).write(_normal(elements))
+    session = engine.session("train", 1)
+
+    def run():
+        session.begin(1, 1)
+        session.run(-1, -1.0, 1e-3)
+
+    return run, 4 * elements * (3 + 2 * engine.slots)
+
+
+def bandwidth_cases():
+    """{name: function that makes (fastnn, bytes)}."""
+    rows, columns = 4096, 512
+    real, index = ("input", _normal(rows, columns)), np.random.default_rng(1).integers(0, 5000, rows).astype(np.int32)
+    scale, vector = ("input", _normal(rows, 1)), ("param", _normal(columns))
+    pictures, m = ("input", _normal(rows, 28, 28, 1)), np.tile(np.float32([1, 0.1, -2, -0.1, 1, 2]), (rows, 1))
+    warp = {"fill_mode": 2, "fill_value": 0, "nearest": 0}
+    table = ("param", _normal(5000, columns))
+    return {
+        "layer_norm": lambda: _batch_case("layer_norm", [real], {"epsilon": 1e-3}),
+        "layer_norm_grad": lambda: _batch_case("layer_norm_grad", [real, real, scale]),
+        "batch_moments": lambda: _batch_case("batch_moments", [real], passes=2),
+        "batch_moments_grad": lambda: _batch_case("batch_moments_grad", [vector, vector, real, vector]),
+        "embedding": lambda: _batch_case("embedding", [table, ("input", index)]),
+        "embedding_grad": lambda: _batch_case("embedding_grad", [real, ("input", index)], shape=(5000, columns)),
+        "warp": lambda: _batch_case("warp", [pictures, ("input", m)], warp),
+        "warp_grad": lambda: _batch_case("warp_grad", [pictures, ("input", m)], warp),
+        "mix": lambda: _batch_case("mix", [real], {"alpha": 0.2, "key": 0}, passes=2),
+    } | {op: lambda op=op: _update_case(op) for op in OPTIMIZERS}
+
+
+def copier(moved):
+    """A function that copies half as many bytes as are moved, which reads and writes all of them."""
+    threads = _core.get_threads()
+    parts = [np.zeros(max(moved // 2 // threads, 1), np.uint8) for _ in range(threads)]
+    pairs = [(np.empty_like(part), part) for part in parts]
+    pool = ThreadPoolExecutor(threads)
+
+    def copy():
+        list(pool.map(lambda pair: np.copyto(*pair), pairs))
+
+    return copy
+
+
 def run(quick):
-    """Rows of both tables: {"products": {name: row}, "pointwise": {name: row}}."""
+    """Rows of all tables: {"products": {name: row}, "pointwise": ..., "bandwidth": ...}."""
     rounds, least = (3, 0.01) if quick else (7, 0.05)
-    tables = {"products": {}, "pointwise": {}}
+    tables = {"products": {}, "pointwise": {}, "bandwidth": {}}
     for shape in PRODUCTS[:-1] if quick else PRODUCTS:
         for op in ("matmul", "matmul_nt", "matmul_tn", "matmul_tn+adam"):
             own, plain, flops = product(op, *shape)
@@ -130,4 +223,10 @@ def run(quick):
         for side in row.values():
             side["ns"] = side["median"] / elements * 1e9
         tables["pointwise"][op] = row
+    for name, make in bandwidth_cases().items():
+        own, moved = make()
+        row = summary(interleave({"fastnn": own, "copy": copier(moved)}, rounds, least))
+        for side in row.values():
+            side["gbs"] = moved / side["median"] * 1e-9
+        tables["bandwidth"][name] = row
     return tables

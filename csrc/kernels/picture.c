@@ -12,11 +12,12 @@ typedef struct { int32_t row[LOCATED], col[LOCATED]; REAL down[LOCATED], right[L
 INLINE double bounded(double x) { return x > -0x1p30 ? x < 0x1p30 ? x : 0x1p30 : -0x1p30; }
 
 /* Pixels (row, first + i), i < n: at (m0 row + m1 col + m2, m3 row + m4 col + m5), in double. */
-static void locate(const REAL *m, int64_t row, int64_t first, int64_t n, bool nearest, places *at) {
+INLINE void locate(const bool nearest, const REAL *m, int64_t row, int64_t first, int64_t n, places *at) {
     const double down = (double)m[0] * (double)row, right = (double)m[3] * (double)row;
     const double by_col[2] = {(double)m[1], (double)m[4]}, shift[2] = {(double)m[2], (double)m[5]};
-    for (int64_t i = 0; i < n; i++) {
-        const double col = (double)(int32_t)(first + i);
+    const int32_t from = (int32_t)first;
+    for (int i = 0; i < (int)n; i++) {
+        const double col = (double)(from + i);
         const double y = bounded(down + by_col[0] * col + shift[0]);
         const double x = bounded(right + by_col[1] * col + shift[1]);
         const double low_y = nearest ? rint(y) : floor(y), low_x = nearest ? rint(x) : floor(x);
@@ -28,7 +29,7 @@ static void locate(const REAL *m, int64_t row, int64_t first, int64_t n, bool ne
 }
 
 /* The index that i stands for among n, -1 for the constant. */
-INLINE int64_t filled(int mode, int64_t i, int64_t n) {
+static int64_t filled(int mode, int64_t i, int64_t n) {
     if (i >= 0 && i < n) return i;
     if (mode == FILL_CONSTANT) return -1;
     if (mode == FILL_NEAREST) return i < 0 ? 0 : n - 1;
@@ -38,92 +39,118 @@ INLINE int64_t filled(int mode, int64_t i, int64_t n) {
     return i < n ? i : period - 1 - i;
 }
 
-/* The pixels between which one lies, up to four: offsets in a sample, -1 for the constant, and weights. */
-typedef struct { int64_t offset[4]; REAL weight[4]; } taps;
+typedef struct { int mode; int64_t h, w, c; } picture;
 
-INLINE int taps_of(const places *at, int64_t i, int mode, bool nearest, int64_t h, int64_t w, int64_t c,
-                   taps *t) {
-    const int64_t y = at->row[i], x = at->col[i];
-    if (nearest) {
-        const int64_t row = filled(mode, y, h), col = filled(mode, x, w);
-        t->offset[0] = row < 0 || col < 0 ? -1 : (row * w + col) * c;
-        t->weight[0] = 1;
-        return 1;
-    }
-    const REAL down = at->down[i], right = at->right[i];
-    t->weight[0] = (1 - down) * (1 - right);
-    t->weight[1] = (1 - down) * right;
-    t->weight[2] = down * (1 - right);
-    t->weight[3] = down * right;
-    if (y >= 0 && y < h - 1 && x >= 0 && x < w - 1) {
-        const int64_t offset = (y * w + x) * c;
-        t->offset[0] = offset;
-        t->offset[1] = offset + c;
-        t->offset[2] = offset + w * c;
-        t->offset[3] = offset + (w + 1) * c;
-        return 4;
-    }
-    for (int k = 0; k < 4; k++) {
-        const int64_t row = filled(mode, y + k / 2, h), col = filled(mode, x + k % 2, w);
-        t->offset[k] = row < 0 || col < 0 ? -1 : (row * w + col) * c;
-    }
-    return 4;
+/* Offset of a pixel in its sample, -1 for the constant. */
+static int64_t pixel_at(const picture *p, int64_t row, int64_t col) {
+    const int64_t r = filled(p->mode, row, p->h), c = filled(p->mode, col, p->w);
+    return r < 0 || c < 0 ? -1 : (r * p->w + c) * p->c;
 }
 
-/* Runs the body for every output pixel of sample s: its number p, its taps and their count. */
-#define FOR_PIXELS(t, s, p, tap, count, ...) \
+/* Offsets of the four pixels round a place: above left, above right, below left, below right. */
+INLINE void pixels_round(const picture *p, const int64_t channels, int64_t row, int64_t col,
+                         int64_t *offset) {
+    if ((uint64_t)row < (uint64_t)(p->h - 1) && (uint64_t)col < (uint64_t)(p->w - 1)) {
+        offset[0] = (row * p->w + col) * channels;
+        offset[1] = offset[0] + channels;
+        offset[2] = offset[0] + p->w * channels;
+        offset[3] = offset[2] + channels;
+    } else {
+        for (int k = 0; k < 4; k++) offset[k] = pixel_at(p, row + k / 2, col + k % 2);
+    }
+}
+
+/* x -> out, pixel by pixel: rows first, then between them */
+INLINE void warp_row(const bool nearest, const int64_t channels, const picture *p, const places *at,
+                     int64_t n, const REAL *x, REAL fill, REAL *out) {
+    for (int64_t i = 0; i < n; i++, out += channels) {
+        if (nearest) {
+            const int64_t offset = pixel_at(p, at->row[i], at->col[i]);
+            for (int64_t c = 0; c < channels; c++) out[c] = offset < 0 ? fill : x[offset + c];
+            continue;
+        }
+        const REAL down = at->down[i], right = at->right[i];
+        int64_t from[4];
+        pixels_round(p, channels, at->row[i], at->col[i], from);
+        if ((from[0] | from[1] | from[2] | from[3]) >= 0) {
+            const REAL *a = x + from[0], *b = x + from[1], *d = x + from[2], *e = x + from[3];
+            for (int64_t c = 0; c < channels; c++)
+                out[c] = (1 - down) * ((1 - right) * a[c] + right * b[c]) +
+                         down * ((1 - right) * d[c] + right * e[c]);
+        } else {
+            for (int64_t c = 0; c < channels; c++) {
+                REAL v[4];
+                for (int k = 0; k < 4; k++) v[k] = from[k] < 0 ? fill : x[from[k] + c];
+                out[c] = (1 - down) * ((1 - right) * v[0] + right * v[1]) +
+                         down * ((1 - right) * v[2] + right * v[3]);
+            }
+        }
+    }
+}
+
+/* dy -> added to dx, in the order of the output's pixels */
+INLINE void unwarp_row(const bool nearest, const int64_t channels, const picture *p, const places *at,
+                       int64_t n, const REAL *dy, REAL *dx) {
+    for (int64_t i = 0; i < n; i++, dy += channels) {
+        int64_t to[4] = {0};
+        REAL weight[4] = {1, 0, 0, 0};
+        if (nearest) to[0] = pixel_at(p, at->row[i], at->col[i]);
+        else {
+            const REAL down = at->down[i], right = at->right[i];
+            pixels_round(p, channels, at->row[i], at->col[i], to);
+            weight[0] = (1 - down) * (1 - right);
+            weight[1] = (1 - down) * right;
+            weight[2] = down * (1 - right);
+            weight[3] = down * right;
+        }
+        for (int k = 0; k < (nearest ? 1 : 4); k++) {
+            if (to[k] < 0) continue;
+            for (int64_t c = 0; c < channels; c++) dx[to[k] + c] += weight[k] * dy[c];
+        }
+    }
+}
+
+/* samples [lo, hi): x -> out, or backwards dy -> dx */
+INLINE void warp(const bool nearest, const bool backward, const int64_t cols, const fnn_task *t, int64_t lo,
+                 int64_t hi) {
+    const int64_t size = t->out[0].lead * cols;
+    const picture p = {(int)t->attr[0], t->outer, t->out[0].lead / t->outer, cols};
+    places at;
+    for (int64_t s = lo; s < hi; s++) {
+        const REAL *from = (const REAL *)t->in[0].p + s * size;
+        const REAL *m = (const REAL *)t->in[1].p + s * t->in[1].ld;
+        REAL *to = (REAL *)t->out[0].p + s * size;
+        if (backward) memset(to, 0, (size_t)size * sizeof(REAL));
+        for (int64_t row = 0; row < p.h; row++)
+            for (int64_t first = 0, n; first < p.w; first += n) {
+                const int64_t here = (row * p.w + first) * cols;
+                n = p.w - first < LOCATED ? p.w - first : LOCATED;
+                locate(nearest, m, row, first, n, &at);
+                if (backward) unwarp_row(nearest, cols, &p, &at, n, from + here, to);
+                else warp_row(nearest, cols, &p, &at, n, from, (REAL)t->attr[1], to + here);
+            }
+    }
+}
+
+/* Grey pictures, the many of one channel, have loops of their own. */
+#define WARP_AS(backward) \
     do { \
-        const int64_t h_ = (t)->outer, w_ = (t)->out[0].lead / h_, c_ = (t)->out[0].cols; \
-        const REAL *m_ = (const REAL *)(t)->in[1].p + (s) * (t)->in[1].ld; \
-        const int mode_ = (int)(t)->attr[0]; \
-        const bool nearest_ = (t)->attr[2] != 0; \
-        places at_; \
-        for (int64_t row_ = 0; row_ < h_; row_++) \
-            for (int64_t first_ = 0, n_; first_ < w_; first_ += n_) { \
-                n_ = w_ - first_ < LOCATED ? w_ - first_ : LOCATED; \
-                locate(m_, row_, first_, n_, nearest_, &at_); \
-                for (int64_t i_ = 0; i_ < n_; i_++) { \
-                    const int64_t p = row_ * w_ + first_ + i_; \
-                    taps tap; \
-                    const int count = taps_of(&at_, i_, mode_, nearest_, h_, w_, c_, &tap); \
-                    __VA_ARGS__ \
-                } \
-            } \
+        const int64_t cols_ = t->out[0].cols; \
+        if (t->attr[2] != 0) warp(true, backward, cols_, t, lo, hi); \
+        else if (cols_ == 1) warp(false, backward, 1, t, lo, hi); \
+        else warp(false, backward, cols_, t, lo, hi); \
     } while (0)
 
 /* x, m -> samples [lo, hi) of out (samples, h, w, c) */
 static void k_warp(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
     (void)scratch;
-    const int64_t cols = t->out[0].cols, size = t->out[0].lead * cols;
-    const REAL fill = (REAL)t->attr[1];
-    for (int64_t s = lo; s < hi; s++) {
-        const REAL *x = (const REAL *)t->in[0].p + s * size;
-        REAL *out = (REAL *)t->out[0].p + s * size;
-        FOR_PIXELS(t, s, p, tap, count, {
-            for (int64_t c = 0; c < cols; c++) {
-                REAL sum = 0;
-                for (int k = 0; k < count; k++)
-                    sum += tap.weight[k] * (tap.offset[k] < 0 ? fill : x[tap.offset[k] + c]);
-                out[p * cols + c] = sum;
-            }
-        });
-    }
+    WARP_AS(false);
 }
 
-/* dy, m -> samples [lo, hi) of dx (samples, h, w, c): what each pixel gave, in the order of the output */
+/* dy, m -> samples [lo, hi) of dx (samples, h, w, c) */
 static void k_warp_grad(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
     (void)scratch;
-    const int64_t cols = t->out[0].cols, size = t->out[0].lead * cols;
-    for (int64_t s = lo; s < hi; s++) {
-        const REAL *dy = (const REAL *)t->in[0].p + s * size;
-        REAL *dx = (REAL *)t->out[0].p + s * size;
-        memset(dx, 0, (size_t)size * sizeof(REAL));
-        FOR_PIXELS(t, s, p, tap, count, {
-            for (int k = 0; k < count; k++)
-                for (int64_t c = 0; c < cols && tap.offset[k] >= 0; c++)
-                    dx[tap.offset[k] + c] += tap.weight[k] * dy[p * cols + c];
-        });
-    }
+    WARP_AS(true);
 }
 
 /* ---- mix ---- */
