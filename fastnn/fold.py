@@ -122,10 +122,10 @@ class _Folder:
 
     def _visit(self, node):
         ins, out = [self._source(i) for i in node.inputs], self.old.tensors[node.outputs[0]]
-        if not out.batched and all(i in self.constants for i in ins):
-            if math.prod(out.shape) <= _LARGEST_CONSTANT:
-                self._evaluate(node, ins)
-                return
+        fixed = not out.batched and all(i in self.constants for i in ins)
+        if fixed and math.prod(out.shape) <= _LARGEST_CONSTANT:
+            self._evaluate(node, ins)
+            return
         pending = self._pending_of(node, ins) if out.batched else None
         if pending is None:
             self._emit(node, [self._tensor(i) for i in ins])
@@ -174,11 +174,12 @@ class _Folder:
         return before._replace(s=before.s * s, t=before.t * s + t, steps=steps)
 
     def _product(self, x, kernel, name):
-        before, w = self._open(x), self._exact(kernel)
+        before = self._open(x)
         if before is not None and before.kernel is None:
             s, t = _by_feature(before.s), _by_feature(before.t)
             if s is not None and t is not None and np.abs(t).max() <= _LARGEST_SHIFT:
-                shift, base, shape = np.broadcast_to(t, len(w)) @ w, before.base, self.old.tensors[x].shape
+                w, base, shape = self._exact(kernel), before.base, self.old.tensors[x].shape
+                shift = np.broadcast_to(t, len(w)) @ w
                 if self.new.tensors[base].shape != shape:
                     base = self.new.add_node("reshape", (base,), shape=shape, name=name)
                 return _Pending(
@@ -225,7 +226,7 @@ class _Folder:
         return self.made[i]
 
     def _parameter(self, i):
-        value = np.asarray(self.constants[i], self.new.dtype)
+        value = np.asarray(self.constants[i], self.new.dtype, order="C")
         name, count = self.names[i], 0
         while name in self.taken_names:
             count += 1

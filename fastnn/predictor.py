@@ -99,7 +99,7 @@ class Predictor(_core.Predictor):
 
 
 class StructuredPredictor:
-    """A Predictor of several inputs or outputs, or of integers, which are given and returned as the model's are."""
+    """A Predictor of several inputs or outputs, given and returned as the model's are, or of integers."""
 
     read, save, __reduce__, __repr__ = (
         Predictor.read,

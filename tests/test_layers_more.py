@@ -8,6 +8,8 @@ import json
 import numpy as np
 import pytest
 from golden.store import Reader
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import fastnn as fnn
 from fastnn import layers
@@ -86,7 +88,9 @@ def test_against_keras(case, dtype):
     moved = any(kind.startswith("Random") for kind, _ in case["layers"])
     tolerance = 1e-5 if moved else TOLERANCE[dtype]
     for key, value in got.items():
-        values, wheres = (value, want[key]) if isinstance(value, list) and key != "losses" else ([value], [want[key]])
+        values, wheres = (
+            (value, want[key]) if isinstance(value, list) and key != "losses" else ([value], [want[key]])
+        )
         for v, where in zip(values, wheres, strict=True):
             assert relative(v, KERAS.get(dtype, where)) <= tolerance, key
 
@@ -155,7 +159,10 @@ def test_a_layer_called_twice_counts_both_batches():
     model.compile("sgd", ["mse", "mse"])
     a = np.random.default_rng(0).normal(2, 1, (8, 2))
     model.train_on_batch(a, [a, a])
-    assert relative(model.parameters["bn/moving_mean"].value, 0.5 * 0.5 * a.mean(0) + 0.5 * 3 * a.mean(0)) < 1e-14
+    assert (
+        relative(model.parameters["bn/moving_mean"].value, 0.5 * 0.5 * a.mean(0) + 0.5 * 3 * a.mean(0))
+        < 1e-14
+    )
 
 
 def test_a_frozen_layer_uses_and_keeps_its_statistics():
@@ -178,11 +185,36 @@ def test_a_frozen_layer_uses_and_keeps_its_statistics():
     [
         (lambda: layers.BatchNormalization(axis=1, name="n"), (3, 4), ArgumentError, "axis must be the last"),
         (lambda: layers.BatchNormalization(renorm=True, name="n"), (3,), ArgumentError, "renorm is not supp"),
-        (lambda: layers.BatchNormalization(momentum=2, name="n"), (3,), ArgumentError, r"must be in \[0, 1\]"),
-        (lambda: layers.BatchNormalization(name="n"), (), ShapeError, r"'n' expects inputs of at least 2 dim"),
-        (lambda: layers.LayerNormalization([1, 2], name="n"), (3, 4), ArgumentTypeError, "must be an integer"),
-        (lambda: layers.UnitNormalization(0, name="n"), (3,), ArgumentError, "axis must name dimensions after"),
-        (lambda: layers.PReLU(shared_axes=2, name="n"), (3,), ArgumentError, "shared_axes must name dimensions"),
+        (
+            lambda: layers.BatchNormalization(momentum=2, name="n"),
+            (3,),
+            ArgumentError,
+            r"must be in \[0, 1\]",
+        ),
+        (
+            lambda: layers.BatchNormalization(name="n"),
+            (),
+            ShapeError,
+            r"'n' expects inputs of at least 2 dim",
+        ),
+        (
+            lambda: layers.LayerNormalization([1, 2], name="n"),
+            (3, 4),
+            ArgumentTypeError,
+            "must be an integer",
+        ),
+        (
+            lambda: layers.UnitNormalization(0, name="n"),
+            (3,),
+            ArgumentError,
+            "axis must name dimensions after",
+        ),
+        (
+            lambda: layers.PReLU(shared_axes=2, name="n"),
+            (3,),
+            ArgumentError,
+            "shared_axes must name dimensions",
+        ),
         (lambda: layers.Embedding(0, 3), (3,), ArgumentError, "input_dim must be at least 1"),
         (lambda: layers.Embedding(5, 3, mask_zero=True), (3,), ArgumentError, "mask_zero is not supported"),
         (lambda: layers.Embedding(5, 3, name="n"), (3,), DtypeError, "'n' expects integers.*dtype='int32'"),
@@ -190,7 +222,12 @@ def test_a_frozen_layer_uses_and_keeps_its_statistics():
         (lambda: layers.CategoryEncoding(3, "tf_idf"), (3,), ArgumentError, "output_mode must be"),
         (lambda: layers.CategoryEncoding(3, name="n"), (3,), DtypeError, "'n' expects integers"),
         (lambda: layers.Normalization(mean=1.0), (3,), ArgumentError, "given together"),
-        (lambda: layers.Normalization(mean=[1, 2], variance=[1, 2], name="n"), (3,), ShapeError, "must broadcast"),
+        (
+            lambda: layers.Normalization(mean=[1, 2], variance=[1, 2], name="n"),
+            (3,),
+            ShapeError,
+            "must broadcast",
+        ),
         (lambda: layers.Normalization(mean=0, variance=-1), (3,), ArgumentError, "at least 0"),
         (lambda: layers.Normalization(0, name="n"), (3,), ArgumentError, "axis must name dimensions after"),
         (lambda: layers.Rescaling([1, 2], name="n"), (3,), ShapeError, "does not fit samples"),
@@ -199,9 +236,24 @@ def test_a_frozen_layer_uses_and_keeps_its_statistics():
         (lambda: layers.AlphaDropout(1), (3,), ArgumentError, r"must be in \[0, 1\)"),
         (lambda: layers.RandomRotation(0.1, name="n"), (3, 4), ShapeError, "'n' expects pictures"),
         (lambda: layers.RandomRotation((0.1, 0.2, 0.3)), (3, 4, 1), ArgumentError, "a number or two"),
-        (lambda: layers.RandomRotation(0.1, fill_mode="mirror"), (3, 4, 1), ArgumentError, "fill_mode must be"),
-        (lambda: layers.RandomRotation(0.1, interpolation="cubic"), (3, 4, 1), ArgumentError, "interpolation"),
-        (lambda: layers.RandomTranslation(1.5, 0), (3, 4, 1), ArgumentError, r"height_factor must be in \[-1, 1\]"),
+        (
+            lambda: layers.RandomRotation(0.1, fill_mode="mirror"),
+            (3, 4, 1),
+            ArgumentError,
+            "fill_mode must be",
+        ),
+        (
+            lambda: layers.RandomRotation(0.1, interpolation="cubic"),
+            (3, 4, 1),
+            ArgumentError,
+            "interpolation",
+        ),
+        (
+            lambda: layers.RandomTranslation(1.5, 0),
+            (3, 4, 1),
+            ArgumentError,
+            r"height_factor must be in \[-1, 1\]",
+        ),
         (lambda: layers.RandomZoom(-1.0), (3, 4, 1), ArgumentError, r"height_factor must be in \(-1, 1\]"),
         (lambda: layers.RandomFlip("diagonal"), (3, 4, 1), ArgumentError, "mode must be one of"),
         (lambda: layers.RandomFlip(data_format="channels_first"), (3, 4, 1), ArgumentError, "data_format"),
@@ -285,9 +337,12 @@ def test_embedding_learns_and_checks_indices():
             model.predict(np.full((1, 3), wrong))
         with pytest.raises(DataError, match=str(wrong)):
             model.freeze()(np.full((1, 3), wrong))
-    assert (model.freeze()(x) == model.predict(x)).all() and (model.freeze()(x[0]) == model.predict(x[:1])[0]).all()
-    given = rng.normal(size=(20, 4))
-    assert (layers.Embedding(20, 4, weights=[given])(fnn.Input((3,), dtype="int32")).shape) == (None, 3, 4)
+    assert (model.freeze()(x) == model.predict(x)).all() and (
+        model.freeze()(x[0]) == model.predict(x[:1])[0]
+    ).all()
+    table = rng.normal(size=(20, 4)).astype(np.float32)
+    inputs = fnn.Input((3,), dtype="int32")
+    assert (fnn.Model(inputs, layers.Embedding(20, 4, weights=[table])(inputs)).predict(x) == table[x]).all()
 
 
 def test_indices_are_checked_where_two_layers_read_them():
@@ -400,7 +455,9 @@ def test_draws_fill_their_range():
 
 def test_erasing_fills_one_rectangle():
     x = np.full((300, 12, 16, 3), 0.25)
-    layer = layers.RandomErasing(factor=(1, 1), scale=(0.04, 0.25), fill_value=[0, 0.5, 9], value_range=(0, 1))
+    layer = layers.RandomErasing(
+        factor=(1, 1), scale=(0.04, 0.25), fill_value=[0, 0.5, 9], value_range=(0, 1)
+    )
     y = drawn(layer, x)
     erased = (y != x).all(-1)
     assert (y[erased] == [0, 0.5, 1]).all()
@@ -454,7 +511,12 @@ def test_augmentation_does_not_depend_on_batches_or_threads():
     for threads, rows in ((1, 30), (2, 30), (2, 7)):
         fnn.set_num_threads(threads)
         fnn.set_seed(3)
-        stack = [layers.RandomRotation(0.2), layers.RandomZoom(0.3), layers.RandomErasing(), layers.RandomFlip()]
+        stack = [
+            layers.RandomRotation(0.2),
+            layers.RandomZoom(0.3),
+            layers.RandomErasing(),
+            layers.RandomFlip(),
+        ]
         model = fnn.Sequential([fnn.Input((6, 6, 1)), *stack])
         model.compile("sgd", "mse")
         results.append(model.fit(x, x, batch_size=rows, verbose=0, shuffle=False, seed=1).history["loss"][0])
@@ -494,7 +556,9 @@ def test_a_body_called_outside_training_keeps_its_statistics():
     top = fnn.Model(inputs, layers.Dense(3, name="top")(h))
     top.compile(fnn.optimizers.SGD(0.0), "mse")
     gamma, _, mean, _ = body.get_layer("bn").get_weights()
-    assert top.fit(x, y, verbose=0, batch_size=50).history["loss"][0] == pytest.approx(top.evaluate(x, y), rel=1e-6)
+    assert top.fit(x, y, verbose=0, batch_size=50).history["loss"][0] == pytest.approx(
+        top.evaluate(x, y), rel=1e-6
+    )
     top.compile(fnn.optimizers.SGD(0.1), "mse")
     top.fit(x, y, verbose=0)
     after, _, kept, _ = body.get_layer("bn").get_weights()
@@ -533,7 +597,9 @@ def stack_of(*parts, shape=(4,), dtype="float32"):
     rng = np.random.default_rng(2)
     for name, parameter in model.parameters.items():
         positive = "variance" in name or "gamma" in name
-        parameter.assign(rng.uniform(0.5, 2, parameter.shape) if positive else rng.normal(size=parameter.shape))
+        parameter.assign(
+            rng.uniform(0.5, 2, parameter.shape) if positive else rng.normal(size=parameter.shape)
+        )
     return model
 
 
@@ -541,7 +607,11 @@ def stack_of(*parts, shape=(4,), dtype="float32"):
 @pytest.mark.parametrize(
     "parts, shape, left",
     [
-        (lambda: [layers.Dense(5), layers.BatchNormalization(), layers.ReLU(), layers.Dense(2)], (4,), "mbrmb"),
+        (
+            lambda: [layers.Dense(5), layers.BatchNormalization(), layers.ReLU(), layers.Dense(2)],
+            (4,),
+            "mbrmb",
+        ),
         (lambda: [layers.Dense(5, use_bias=False), layers.BatchNormalization()], (4,), "mb"),
         (lambda: [layers.Dense(5), layers.BatchNormalization(center=False), layers.ReLU()], (3, 4), "mbr"),
         (lambda: [layers.BatchNormalization(), layers.Dense(2)], (4,), "mb"),
@@ -550,7 +620,11 @@ def stack_of(*parts, shape=(4,), dtype="float32"):
         (lambda: [layers.Normalization(1), layers.Flatten(), layers.Dense(2, use_bias=False)], (3, 4), "rmb"),
         (lambda: [layers.Rescaling(0.5), layers.Dense(2, use_bias=False)], (4,), "m"),
         (lambda: [layers.LayerNormalization(), layers.Dense(2)], (4,), "lmb"),
-        (lambda: [layers.Dense(5), layers.Dropout(0.5), layers.GaussianNoise(0.1), layers.Dense(2)], (4,), "mbmb"),
+        (
+            lambda: [layers.Dense(5), layers.Dropout(0.5), layers.GaussianNoise(0.1), layers.Dense(2)],
+            (4,),
+            "mbmb",
+        ),
         (lambda: [layers.Dense(5), layers.PReLU()], (4,), "mbmrma"),
     ],
 )
@@ -587,6 +661,60 @@ def test_what_several_read_is_folded_for_each():
     frozen = model.freeze()
     for got, want in zip(frozen(a), model.predict(a), strict=True):
         assert relative(got, want) < 1e-13
+
+
+class Turned(layers.Layer):
+    """Scales and shifts in every way that ops have."""
+
+    def build(self, shape):
+        self.a = self.add_weight(shape[1:], "ones", name="a")
+        self.b = self.add_weight((1,), "ones", name="b")
+
+    def call(self, x):
+        return (2.0 - x) * self.a / (self.b * self.b + 1.0) - x * 0.5 + 3.0
+
+
+FOLDABLE = {
+    "dense": lambda h: layers.Dense(3)(h),
+    "product": lambda h: layers.Dense(4, use_bias=False)(h),
+    "tanh": lambda h: layers.Dense(1, activation="tanh")(h),
+    "batch": lambda h: layers.BatchNormalization()(h),
+    "bare": lambda h: layers.BatchNormalization(center=False, scale=False)(h),
+    "layer": lambda h: layers.LayerNormalization(epsilon=0.1)(h),
+    "rescaled": lambda h: layers.Rescaling(-2.0, 1.5)(h),
+    "normalized": lambda h: layers.Normalization()(h),
+    "by row": lambda h: layers.Normalization(1)(h),
+    "all alike": lambda h: layers.Normalization(None)(h),
+    "flat": lambda h: layers.Flatten()(h),
+    "turned": lambda h: Turned()(h),
+    "twice": lambda h: layers.Add()([h, layers.Rescaling(0.3)(h)]),
+}
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(
+    st.sampled_from([(4,), (3, 4), (2, 3, 2)]),
+    st.lists(st.sampled_from(sorted(FOLDABLE)), min_size=1, max_size=8),
+    st.integers(0, 7),
+)
+def test_whatever_is_folded_predicts_the_same(shape, parts, also):
+    x = fnn.Input(shape)
+    made = [x]
+    for part in parts:
+        made.append(FOLDABLE[part](made[-1]))
+    outputs = list({id(t): t for t in (made[-1], made[min(also, len(parts))]) if t is not x}.values())
+    model = fnn.Model(x, outputs, dtype="float64")
+    rng = np.random.default_rng(len(parts))
+    for name, parameter in model.parameters.items():
+        positive = "variance" in name or "gamma" in name
+        parameter.assign(
+            rng.uniform(0.5, 2, parameter.shape) if positive else rng.normal(size=parameter.shape)
+        )
+    values = rng.normal(size=(5, *shape))
+    frozen = model.freeze()
+    for got, want in zip(frozen(values), model.predict(values), strict=True):
+        assert relative(got, want) < 1e-11
+    assert len(frozen.program.nodes) <= sum(bool(node.outputs) for node in model.program.nodes)
 
 
 def test_a_folded_predictor_is_saved_and_loaded(tmp_path):

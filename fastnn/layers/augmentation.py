@@ -93,7 +93,7 @@ class _Warp(_PictureLayer):
         )
 
     def _map(self, x):
-        """Six columns: the pixel at (row, column) comes from (m0 row + m1 column + m2, m3 row + m4 column + m5)."""
+        """Six columns m: the pixel at (r, c) comes from (m0 r + m1 c + m2, m3 r + m4 c + m5)."""
         raise NotImplementedError
 
     def get_config(self):
@@ -389,7 +389,8 @@ class RandomErasing(_PictureLayer):
             return x.builder.emit("full", value=min(max(self.fill_value, low), high), shape=())
         if x.shape[-1] != 3:
             raise ShapeError(
-                f"{self._label}: fill_value has three numbers, so pictures need three channels, got {x.shape}."
+                f"{self._label}: fill_value has three numbers, so pictures need three channels, "
+                f"got {x.shape}."
             )
         return x.builder.constant(np.clip(self.fill_value, low, high))
 

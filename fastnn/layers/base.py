@@ -179,8 +179,6 @@ class Layer:
         Whether the parameters exist.
     """
 
-    # Whether `call` emits other nodes for a frozen layer: a model then traces anew when it is compiled.
-    call_follows_trainable = False
     # The dtype of the Input that a Sequential makes in front of the layer.
     input_dtype = None
 

@@ -6,6 +6,7 @@ from ..errors import ArgumentError, ShapeError
 from ..graph import emit
 from .base import Layer, registry
 
+
 class _Normalizing(Layer):
     """What normalisation over the last dimension shares: gamma and beta, of one number a feature."""
 
@@ -97,8 +98,6 @@ class BatchNormalization(_Normalizing):
     Setting `trainable` counts at the next `compile`, as everywhere. Sample weights do not count in the
     statistics. Only `fit` and `train_on_batch` move the running statistics, not ``model(x, training=True)``.
     """
-
-    call_follows_trainable = True
 
     def __init__(
         self,

@@ -49,7 +49,9 @@ class Normalization(Layer):
                 f"{self._label}: mean and variance are given together, "
                 f"got mean={mean!r} and variance={variance!r}."
             )
-        self._given = None if mean is None else (self._numbers("mean", mean), self._numbers("variance", variance))
+        self._given = (
+            None if mean is None else (self._numbers("mean", mean), self._numbers("variance", variance))
+        )
         if self._given is not None:
             shapes = [a.shape for a in self._given]
             if shapes[0] != shapes[1] or len(shapes[0]) > len(self.axis):
@@ -166,9 +168,7 @@ class Normalization(Layer):
         shape = tuple(d if a in kept else 1 for a, d in enumerate(x.shape))[kept[0] :] if kept else ()
         mean, variance = (
             p if p.shape == shape else builder.emit("reshape", p, shape=shape)
-            for p in (
-                v if self._given is None else builder.constant(v) for v in (self.mean, self.variance)
-            )
+            for p in (v if self._given is None else builder.constant(v) for v in (self.mean, self.variance))
         )
         least = builder.emit("full", value=_LEAST_DEVIATION, shape=())
         deviation = builder.emit("maximum", builder.emit("sqrt", variance), least)
@@ -227,7 +227,11 @@ class Rescaling(Layer):
         return emit("add", emit("multiply", x, builder.constant(self.scale)), builder.constant(self.offset))
 
     def get_config(self):
-        plain = {n: v if isinstance(v, float) else v.tolist() for n, v in vars(self).items() if n in ("scale", "offset")}
+        plain = {
+            n: v if isinstance(v, float) else v.tolist()
+            for n, v in vars(self).items()
+            if n in ("scale", "offset")
+        }
         return {**super().get_config(), **plain}
 
 

@@ -98,9 +98,7 @@ class GaussianNoise(RandomLayer):
         self._needs_one(x)
         if self.stddev == 0:
             return x
-        noise = x.builder.emit(
-            "random_normal", shape=x.shape, mean=0, stddev=self.stddev, key=self._key(x)
-        )
+        noise = x.builder.emit("random_normal", shape=x.shape, mean=0, stddev=self.stddev, key=self._key(x))
         return emit("in_training", emit("add", x, noise), x)
 
     def get_config(self):

@@ -50,8 +50,10 @@ CASES = [
          given_weights=False),
     case("Normalization axes", [["Normalization", {"axis": [1, 3]}]], (4, 2, 3), adapt=True,
          given_weights=False),
-    case("Normalization axis 1", [["Normalization", {"axis": 1}]], (4, 2), adapt=True, given_weights=False),
-    case("Normalization of all", [["Normalization", {"axis": None}]], (4, 2), adapt=True, given_weights=False),
+    case("Normalization axis 1", [["Normalization", {"axis": 1}]], (4, 2), adapt=True,
+         given_weights=False),
+    case("Normalization of all", [["Normalization", {"axis": None}]], (4, 2), adapt=True,
+         given_weights=False),
     case("Normalization inverted", [["Normalization", {"invert": True}]], (3,), adapt=True,
          given_weights=False),
     case("Normalization given", [["Normalization", NORM]], (2, 3)),
@@ -63,6 +65,8 @@ CASES = [
          vocabulary=6),
     case("CategoryEncoding one_hot", [["CategoryEncoding", {"num_tokens": 6, "output_mode": "one_hot"}]],
          (4,), vocabulary=6),
+    case("CategoryEncoding one_hot of none",
+         [["CategoryEncoding", {"num_tokens": 6, "output_mode": "one_hot"}]], (), vocabulary=6),
     case("CategoryEncoding one_hot of one",
          [["CategoryEncoding", {"num_tokens": 6, "output_mode": "one_hot"}]], (1,), vocabulary=6),
     case("Add broadcast", [], (3,), (2, 3), (2, 1), join=["Add", {}]),
@@ -82,8 +86,8 @@ for mode in ("reflect", "constant", "nearest", "wrap"):
         config = {**amounts, "fill_mode": mode, "fill_value": 0.5}
         CASES.append(case(f"{kind} {mode}", [[kind, config]], (7, 6, 2)))
 CASES += [
-    case("RandomTranslation far", [["RandomTranslation", {"height_factor": (1, 1), "width_factor": (-1, -1)}]],
-         (5, 4, 1)),
+    case("RandomTranslation far",
+         [["RandomTranslation", {"height_factor": (1, 1), "width_factor": (-1, -1)}]], (5, 4, 1)),
     case("RandomRotation back", [["RandomRotation", {"factor": (-0.3, -0.3)}]], (4, 9, 1)),
     case("RandomRotation nearest", [["RandomRotation", {"factor": (0.07, 0.07), "interpolation": "nearest"}]],
          (6, 7, 3)),
@@ -174,7 +178,9 @@ def add(out, case):
             want[f"{mode} by inputs"] = [out.put(dtype, g, dtype) for g in by_inputs]
         if case["steps"]:
             model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mean_squared_error")
-            history = model.fit(cast[0], target.astype(dtype), batch_size=6, epochs=STEPS, shuffle=False, verbose=0)
+            history = model.fit(
+                cast[0], target.astype(dtype), batch_size=6, epochs=STEPS, shuffle=False, verbose=0
+            )
             want["losses"] = out.put(dtype, history.history["loss"], dtype)
             want["after"] = [out.put(dtype, w, dtype) for w in model.get_weights()]
     out.add(described)
