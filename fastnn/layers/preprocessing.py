@@ -56,8 +56,8 @@ class Normalization(Layer):
             shapes = [a.shape for a in self._given]
             if shapes[0] != shapes[1] or len(shapes[0]) > len(self.axis):
                 raise ShapeError(
-                    f"{self._label}: mean and variance have one shape, of at most {len(self.axis)} dimensions "
-                    f"for axis={self.axis}, got {shapes[0]} and {shapes[1]}."
+                    f"{self._label}: mean and variance have one shape, of at most {len(self.axis)} "
+                    f"dimensions for axis={self.axis}, got {shapes[0]} and {shapes[1]}."
                 )
         self.mean = self.variance = self.count = None
 
