@@ -38,7 +38,7 @@ __all__ = [
     "FastNNError", "History", "Input", "Layer", "Model", "Parameter", "Predictor", "Program", "Sequential",
     "Tensor", "activations", "callbacks", "config", "datasets", "errors", "get_num_threads", "initializers",
     "keras", "layers", "load", "losses", "metrics", "ops", "optimizers", "regularizers", "reset_names", "schedules",
-    "set_num_threads", "set_seed", "show_config", "utils",
+    "set_num_threads", "set_seed", "show_config", "utils", "value_and_grad",
 ]  # fmt: skip
 
 
@@ -47,6 +47,7 @@ _MODULES = ("callbacks", "datasets", "io", "keras", "ops")
 
 if TYPE_CHECKING:
     from . import callbacks, datasets, io, keras, ops  # noqa: F401
+    from .autodiff import value_and_grad
     from .io import load
 
 
@@ -57,6 +58,10 @@ def __getattr__(name):
         from .io import load
 
         return load
+    if name == "value_and_grad":
+        from .autodiff import value_and_grad
+
+        return value_and_grad
     if name == "__version__":
         return config.version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
