@@ -98,7 +98,7 @@ static double add_up(fnn_session *s) {
         const fnn_root *r = &p->roots[i];
         const fnn_view *v = &s->views[r->tensor];
         double *sum = &s->sums[2 * i];
-        if (r->kind != ROOT_LOSS && s->mode == FNN_GRADIENTS) continue;
+        if (s->mode == FNN_GRADIENTS && (r->kind == ROOT_METRIC || r->kind == ROOT_TALLY)) continue;
         if (r->kind == ROOT_PENALTY) {
             double value = element(s, v, 0);
             sum[0] += value * rows;

@@ -109,6 +109,9 @@ FNN_API int fnn_param_read(fnn_param *param, void *values, int64_t count, fnn_er
 FNN_API int fnn_param_write(fnn_param *param, const void *values, int64_t count, fnn_error *err);
 FNN_API int fnn_slot_write(fnn_model *model, int tensor, int slot, const void *values, int64_t count,
                            fnn_error *err);
+/* From now on the model keeps its moments where `lender` keeps those of the same parameters, all of which it must
+ * update by the same op; it holds the lender. To be called before the model's first session. */
+FNN_API int fnn_model_share_moments(fnn_model *model, fnn_model *lender, fnn_error *err);
 /* Copies n parameters (slot -1) and moments at once, all of the same step. */
 FNN_API int fnn_model_read(fnn_model *model, int n, const int *tensors, const int *slots, void *const *values,
                            const int64_t *counts, int64_t *iterations, fnn_error *err);

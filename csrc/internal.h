@@ -224,6 +224,7 @@ struct fnn_model {
     const fnn_kernels *kernels;
     fnn_param **params;              /* by tensor, NULL where it is none */
     void **slots;                    /* [tensor * FNN_MAX_SLOTS + slot], layouts as the parameter's */
+    fnn_model *lender;               /* whose the slots are, NULL: the model's own */
     int64_t iterations;
     fnn_guard **guards;              /* all that the parameters have, in order of address */
     int n_guards;

@@ -194,7 +194,8 @@ int fnn_model_create(const char *text, size_t length, const char *isa, fnn_param
 void fnn_model_free(fnn_model *m) {
     if (!m || !drop(&m->refs)) return;
     for (int i = 0; m->params && i < m->program.n_tensors; i++) fnn_param_free(m->params[i]);
-    for (int i = 0; m->slots && i < m->program.n_tensors * FNN_MAX_SLOTS; i++) fnn_free(m->slots[i]);
+    for (int i = 0; m->slots && !m->lender && i < m->program.n_tensors * FNN_MAX_SLOTS; i++) fnn_free(m->slots[i]);
+    fnn_model_free(m->lender);
     for (int i = 0; i < m->n_guards; i++) guard_free(m->guards[i]);
     free(m->guards);
     free(m->params);
@@ -203,6 +204,30 @@ void fnn_model_free(fnn_model *m) {
     fnn_free(m->snapshot[1]);
     fnn_program_clear(&m->program);
     free(m);
+}
+
+/* The moment of a parameter in another model, NULL where that has none. */
+static void *lent(const fnn_model *lender, const fnn_param *param, int slot) {
+    for (int i = 0; i < lender->program.n_tensors; i++)
+        if (lender->params[i] == param) return lender->slots[i * FNN_MAX_SLOTS + slot];
+    return NULL;
+}
+
+int fnn_model_share_moments(fnn_model *m, fnn_model *lender, fnn_error *err) {
+    int n = m->program.n_tensors * FNN_MAX_SLOTS;
+    if (m->lender || m == lender) return fnn_fail(err, FNN_ERR_STATE, "the model shares moments already");
+    for (int i = 0; i < n; i++)
+        if (m->slots[i] && !lent(lender, m->params[i / FNN_MAX_SLOTS], i % FNN_MAX_SLOTS))
+            return fnn_fail(err, FNN_ERR_ARGUMENT, "the lender has no moment %d of '%.100s'", i % FNN_MAX_SLOTS,
+                            m->program.tensors[i / FNN_MAX_SLOTS].name);
+    for (int i = 0; i < n; i++) {
+        if (!m->slots[i]) continue;
+        fnn_free(m->slots[i]);
+        m->slots[i] = lent(lender, m->params[i / FNN_MAX_SLOTS], i % FNN_MAX_SLOTS);
+    }
+    hold(&lender->refs);
+    m->lender = lender;
+    return FNN_OK;
 }
 
 int fnn_model_slots(const fnn_model *m) { return m->program.slots; }

@@ -70,7 +70,8 @@ static void resolve_training(planner *w) {
 static bool root_wanted(const fnn_session *s, const fnn_root *r) {
     switch (r->kind) {
     case ROOT_OUTPUT: return s->mode == FNN_PREDICT;
-    case ROOT_METRIC: case ROOT_PENALTY: case ROOT_TALLY: return s->mode == FNN_EVALUATE || s->mode == FNN_TRAIN;
+    case ROOT_METRIC: case ROOT_TALLY: return s->mode == FNN_EVALUATE || s->mode == FNN_TRAIN;
+    case ROOT_PENALTY: return s->mode != FNN_PREDICT;
     case ROOT_GRAD: return s->mode == FNN_GRADIENTS;
     default: return s->mode != FNN_PREDICT;
     }

@@ -52,6 +52,7 @@ cdef extern from "internal.h" nogil:
                          fnn_error *err)
     void fnn_model_free(fnn_model *model)
     int fnn_model_slots(const fnn_model *model)
+    int fnn_model_share_moments(fnn_model *model, fnn_model *lender, fnn_error *err)
     int64_t fnn_model_iterations(const fnn_model *model)
     void fnn_model_set_iterations(fnn_model *model, int64_t iterations)
     fnn_param *fnn_model_param(fnn_model *model, int tensor)
@@ -328,6 +329,10 @@ cdef class Engine:
     @property
     def slots(self):
         return fnn_model_slots(self.c)
+
+    def share_moments(self, Engine lender not None):
+        cdef fnn_error err
+        check(fnn_model_share_moments(self.c, lender.c, &err), &err)
 
     @property
     def iterations(self):

@@ -155,7 +155,7 @@ def compile_program(
         sources = [i for i, p in params if p.trainable] + [t.id for t in program.of_kind("input")]
         gradients = _add_gradients(builder, sources, *views)
         if optimizer is not None:
-            updates = _add_updates(program, params, views[0], optimizers.get(optimizer))
+            updates = add_updates(program, params, views[0], optimizers.get(optimizer))
     program.nodes.extend(averages)
     program.verify()
     for constant in list(builder.params)[len(params) :]:
@@ -435,7 +435,7 @@ def _add_penalties(builder, params, views):
     return count
 
 
-def _add_updates(program, params, gradient, optimizer):
+def add_updates(program, params, gradient, optimizer):
     """Append clipping and one update for each parameter that has a gradient; returns how many."""
     trained = [(i, p, gradient[i]) for i, p in params if p.trainable and i in gradient]
     left = [p.name for i, p in params if p.trainable and i not in gradient]

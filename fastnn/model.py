@@ -92,7 +92,7 @@ class Model(Layer):
         self.dtype = None if dtype is None else check_dtype(dtype)
         self.device = device
         self.optimizer = self.history = None
-        self._settings = self._compiled = self._runtime = self._batch_seed = None
+        self._settings = self._compiled = self._runtime = self._batch_seed = self._updater = None
         self._lock = threading.Lock()
 
     def _wire(self, inputs, outputs):
@@ -350,6 +350,7 @@ class Model(Layer):
                 self._settings = before
                 raise
         self.optimizer = settings["optimizer"]
+        self.optimizer.serve(self)
 
     def _link(self):
         """Makes the Program that trains out of the forward one and the settings."""
@@ -400,17 +401,20 @@ class Model(Layer):
 
     def _values(self, results, rows):
         """Loss, each output's loss if there are several, and metrics, from sums over `rows` samples."""
-        compiled = self._compiled
-        weights = compiled.loss_weights
-        losses = [results[2 * i] / rows for i in range(len(weights))]
-        total = 0.0
-        for weight, loss in zip(weights, losses):
-            total += weight * loss
+        total, losses = self._losses(results, rows)
         values = [total, *losses] if len(losses) > 1 else [total]
-        values += [metric.of(results) for metric in compiled.metrics]
+        return values + [metric.of(results) for metric in self._compiled.metrics]
+
+    def _losses(self, results, rows):
+        """(total loss with penalties, list of the outputs' losses) from sums over `rows` samples."""
+        compiled = self._compiled
+        losses = [results[2 * i] / rows for i in range(len(compiled.loss_weights))]
+        total = 0.0
+        for weight, loss in zip(compiled.loss_weights, losses):
+            total += weight * loss
         for at in range(compiled.first_penalty, compiled.first_penalty + 2 * compiled.penalties, 2):
-            values[0] += results[at] / results[at + 1]
-        return values
+            total += results[at] / results[at + 1]
+        return total, losses
 
     # -- arrays --
 
@@ -1050,14 +1054,57 @@ class Model(Layer):
         by_inputs : ndarray, or list or dict of ndarray
             Only for `with_inputs`: shaped like x; zeros for integer inputs.
         """
-        self._needs_compiled("gradients")
+        seed = seeds.next_seed() if training else 0
+        with self._differentiated("gradients", x, y, sample_weight, training, seed, 0, check_finite) as found:
+            _, read, count = found
+            gradients = {p.name: read(id, p.shape) for id, p in self._params if p.trainable}
+            if not with_inputs:
+                return gradients
+            by_inputs = [read(id, (count, *t.shape[1:])) for id, t in zip(self._input_ids, self._inputs)]
+        return gradients, shape_like(self._input_form, by_inputs)
+
+    def loss_and_gradients(self, x, y=None, sample_weight=None, *, training=True, check_finite=True):
+        """The total loss, penalties included, and its gradients, over all samples as one batch.
+
+        With `optimizer.apply(gradients)`, or an update of one's own by `Parameter.assign`, this is a training
+        step by hand: the same bits as `train_on_batch` gives.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            As in `fit`.
+        training : bool, default True
+            Whether layers act as in training: dropout, statistics of the batch. Running statistics stay as they
+            are; `fit` and `train_on_batch` move them.
+        check_finite : bool, default True
+            Refuse NaN and infinities in the data.
+
+        Returns
+        -------
+        loss : float
+        gradients : dict of str to ndarray
+            As `gradients` returns them.
+        """
+        if self._batch_seed is None:
+            self._batch_seed = seeds.next_seed()
+        step = self._engine().engine.iterations if self._compiled else 0
+        with self._differentiated(
+            "loss_and_gradients", x, y, sample_weight, training, self._batch_seed, step, check_finite
+        ) as found:
+            loss, read, _ = found
+            return loss, {p.name: read(id, p.shape) for id, p in self._params if p.trainable}
+
+    @contextlib.contextmanager
+    def _differentiated(self, what, x, y, sample_weight, training, seed, epoch, check_finite):
+        """Runs one batch for its gradients: (loss, function of tensor id and shape, number of samples)."""
+        self._needs_compiled(what)
         self._build_for(x)
-        self._needs_loss("gradients")
+        self._needs_loss(what)
         arrays, count = self._bind_batch(x, y, sample_weight)
         index = self._compiled.gradients
         with self._engine().session("gradients", count, bool(training)) as session:
             session.bind(arrays)
-            session.begin(count, count, False, bool(check_finite), seeds.next_seed() if training else 0, 0, 0)
+            session.begin(count, count, False, bool(check_finite), seed, epoch, 0)
             session.run(-1, -1.0, 0.0)
 
             def read(id, shape):
@@ -1066,11 +1113,19 @@ class Model(Layer):
                     session.session.gradient(index[id], out)
                 return out
 
-            found = {p.name: read(id, p.shape) for id, p in self._params if p.trainable}
-            if not with_inputs:
-                return found
-            by_inputs = [read(id, (count, *t.shape[1:])) for id, t in zip(self._input_ids, self._inputs)]
-        return found, shape_like(self._input_form, by_inputs)
+            yield self._losses(session.results(), count)[0], read, count
+
+    def _apply_gradients(self, gradients):
+        """See `Optimizer.apply`."""
+        from .updater import Updater
+
+        self._needs_compiled("apply")
+        self._needs_built("apply")
+        self._needs_loss("apply")
+        runtime = self._engine()
+        if self._updater is None or self._updater[0] is not runtime:
+            self._updater = runtime, Updater(self)
+        self._updater[1].apply(gradients, [p.name for _, p in self._params if p.trainable])
 
     def freeze(self):
         """A Predictor: a snapshot of the network and its weights for the fastest calls.

@@ -1,10 +1,12 @@
 """Optimizers: arguments and the update op of each, named and defined as in Keras 3 (Rprop: in PyTorch)."""
 
+import weakref
+
 import numpy as np
 
 from . import schedules  # noqa: F401  (fastnn.optimizers.schedules, as in Keras)
 from .arguments import check_float
-from .errors import ArgumentError
+from .errors import ArgumentError, NotCompiledError
 from .registry import Configurable, Registry, auto_name, snake_case
 from .schedules import LearningRateSchedule
 
@@ -39,6 +41,7 @@ class Optimizer(Configurable):
 
     full_batch = False  # whether `fit` may only be asked for batches of all samples
     driver = None
+    _model = None
 
     def __init__(
         self,
@@ -71,6 +74,41 @@ class Optimizer(Configurable):
             None if weight_decay is None else check_float(owner, "weight_decay", weight_decay, low=0)
         )
         self.name = name or auto_name(snake_case(owner))
+
+    def serve(self, model):
+        """Become the optimizer of a model that was compiled with it."""
+        self._model = weakref.ref(model)
+
+    def apply(self, gradients, model=None):
+        """One update of a model's parameters with these gradients: moments and iterations go on, as in `fit`.
+
+        Parameters
+        ----------
+        gradients : dict of str to array_like
+            By parameter name, as `Model.loss_and_gradients` gives them. They are clipped as the optimizer says.
+        model : Model, optional
+            By default the one last compiled with this optimizer.
+
+        Raises
+        ------
+        NotCompiledError
+            If no model was compiled with it.
+        ArgumentError, UnknownNameError, ShapeError, DataError
+            Gradients that are missing, of no trainable parameter, of another shape, or not finite; nothing is
+            updated then.
+        """
+        name = type(self).__name__
+        if self.driver is not None:
+            raise ArgumentError(f"{name} chooses its steps itself and cannot apply gradients; use fit.")
+        model = self._model and self._model() if model is None else model
+        if model is None:
+            raise NotCompiledError(f"{name}.apply needs a model compiled with it: model.compile(optimizer, loss).")
+        if model.optimizer is not self:
+            raise ArgumentError(f"{name}.apply: {model._label} is compiled with {model.optimizer!r}, not with this.")
+        model._apply_gradients(gradients)
+
+    def __getstate__(self):
+        return {k: v for k, v in self.__dict__.items() if k != "_model"}
 
     @property
     def learning_rate(self):

@@ -864,7 +864,7 @@ def run(
     kinds = {
         "predict": ("output",),
         "evaluate": ("output", "loss", "metric", "penalty", "tally"),
-        "gradients": ("loss", "grad"),
+        "gradients": ("loss", "penalty", "grad"),
         "train": ("output", "loss", "metric", "penalty", "tally", "grad"),
     }[mode]
     program = _resolved(program, training)
