@@ -93,7 +93,6 @@ class Tally(Metric):
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Count a batch of arrays in; see `RowFunction.call` for their shapes."""
         y_true, y_pred = self.operands(y_true, y_pred)
-        self.check_shape("y_pred", (None, *y_pred.shape[1:]))
         weight = None
         if sample_weight is not None:
             weight = np.asarray(sample_weight, np.float64).reshape(-1)

@@ -89,14 +89,14 @@ class RowFunction(Configurable):
         least = max(self.least, 2 if self.sparse else 1)
         if y_pred.ndim == 0 or y_pred.shape[-1] < least:
             raise ShapeError(f"{self.name} needs predictions of shape (rows, features), got {y_pred.shape}.")
+        batch, row = (y_pred.shape[:1], y_pred.shape[1:]) if y_pred.ndim > 1 else ((), y_pred.shape)
+        self.check_shape("y_pred", (None, *row))
         sparse = self.sparse
         if sparse is None:
             sparse = np.shape(y_true) != y_pred.shape and y_pred.shape[-1] > 1
         if sparse:
             return self._labels(y_true, y_pred), y_pred
-        shape = y_pred.shape
-        if y_pred.ndim > 1:
-            shape = shape[:1] + tuple(self.target_shape((None, *shape[1:]))[1:])
+        shape = batch + tuple(self.target_shape((None, *row))[1:])
         return _aligned(self.name, y_true, shape, y_pred.shape), y_pred
 
     def values(self, y_true, y_pred):

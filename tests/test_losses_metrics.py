@@ -292,6 +292,23 @@ def test_arguments_out_of_range(make):
         make()
 
 
+def test_arrays_of_shapes_that_do_not_fit():
+    p, y = np.zeros((5, 3)), np.zeros((5, 1))
+    with pytest.raises(ShapeError, match="one output feature for each of 2 quantiles"):
+        losses.quantile(y, p, [0.1, 0.9])
+    with pytest.raises(ShapeError, match="even number"):
+        losses.gaussian_negative_log_likelihood(y, p)
+    with pytest.raises(ShapeError, match=r"targets of shape \(5, 2\), got \(5, 1\)"):
+        losses.gaussian_negative_log_likelihood(y, np.zeros((5, 4)))
+    with pytest.raises(ShapeError, match="num_classes=4"):
+        metrics.ConfusionMatrix(4)(np.zeros(5, int), p)
+    with pytest.raises(ShapeError, match=r"shape \(batch, features\)"):
+        metrics.F1Score()(np.zeros((5, 2, 3)), np.zeros((5, 2, 3)))
+    with pytest.raises(ShapeError, match="one sample weight for each of"):
+        metrics.AUC()(p, p, np.ones(4))
+    assert losses.quantile([1.0], [2.0, 0.0], [0.25, 0.75]) == pytest.approx((0.75 + 0.75) / 2)
+
+
 def test_labels_out_of_range_are_named():
     x, y = own_data("margin")
     y[7] = 3
@@ -340,6 +357,55 @@ def test_history_and_progress_show_metrics_that_are_arrays(capsys):
     assert "confusion_matrix=array (3, 3)" in repr(history) and "array (3, 3)" in history._repr_html_()
     shown = capsys.readouterr().out
     assert "val_loss" in shown and "confusion" not in shown
+
+
+@pytest.mark.parametrize(
+    "loss, kinds",
+    [
+        (
+            "sparse_categorical_crossentropy",
+            [metrics.ConfusionMatrix(4), metrics.SparseTopKCategoricalAccuracy(2)],
+        ),
+        (
+            "categorical_crossentropy",
+            [
+                metrics.ConfusionMatrix(4),
+                metrics.Precision(top_k=2),
+                metrics.AUC(label_weights=[1.0, 2.0, 0.5, 3.0]),
+                metrics.TopKCategoricalAccuracy(2),
+                metrics.CosineSimilarity(),
+            ],
+        ),
+    ],
+)
+def test_rows_of_three_dimensions_count_one_by_one(loss, kinds):
+    rng = np.random.default_rng(0)
+    x, y, weights = rng.normal(size=(50, 5)), rng.integers(0, 4, (50, 3)), rng.random(50)
+    y = y if loss.startswith("sparse") else np.eye(4)[y]
+    stack = [layers.Input((5,)), layers.Dense(12), layers.Reshape((3, 4)), layers.Activation("softmax")]
+    model = fnn.Sequential(stack, dtype="float64")
+    model.compile("sgd", loss, weighted_metrics=kinds)
+    got, p = model.evaluate(x, y, sample_weight=weights, batch_size=16, verbose=0), model.predict(
+        x, verbose=0
+    )
+    assert got[0] == pytest.approx(losses.get(loss)(y, p, weights), rel=1e-12)
+    for value, metric in zip(got[1:], kinds, strict=True):
+        assert relative(value, metric(y, p, weights)) <= 1e-12
+
+
+def test_sums_do_not_depend_on_the_number_of_threads():
+    x, y = own_data("scaled", 500)
+    settings = {"loss": scaled, "metrics": ["auc", "r2_score", "f1_score", Largest()]}
+    before, runs = fnn.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            fnn.set_num_threads(threads)
+            runs.append(
+                net("float32", **settings).fit(x, y, batch_size=200, epochs=2, seed=1, verbose=0).history
+            )
+    finally:
+        fnn.set_num_threads(before)
+    assert all(np.array_equal(runs[0][k], runs[1][k]) for k in runs[0])
 
 
 # ---- several outputs ----
