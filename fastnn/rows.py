@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from . import ops
-from .errors import ArgumentTypeError, DataError, DtypeError, ProgramError, ShapeError
+from .errors import ArgumentTypeError, DataError, DtypeError, FastNNError, ProgramError, ShapeError
 from .graph import Value
 from .registry import Configurable
 from .traced import Trace
@@ -221,7 +221,12 @@ class TracedRows:
 
         def emit(builder, values):
             nonlocal scalar
-            made, scalar = rows_of(function, builder, function.call(*values))
+            try:
+                made, scalar = rows_of(function, builder, function.call(*values))
+            except FastNNError as error:
+                if error.args and repr(function.name) not in str(error.args[0]):
+                    error.args = (f"{function.name!r}: {error.args[0]}", *error.args[1:])
+                raise
             return made
 
         trace = Trace.of(emit, [(target, target_type), (prediction, None)], dtype=dtype).get_config()
