@@ -87,6 +87,13 @@ class _View:
         return f"{name}.grad" if name else ""
 
     def scaled(self, x, scale, shift=0.0, name=""):
+        """scale x + shift; one node where x is such a sum already."""
+        node = self.builder.producer(x)
+        if node is not None and node.op == "affine":
+            [x], (inner_scale, inner_shift) = node.inputs, node.attrs
+            scale, shift = scale * inner_scale, scale * inner_shift + shift
+        if scale == 1 and shift == 0:
+            return x
         return self("affine", x, scale=float(scale), shift=float(shift), name=name)
 
     def full(self, value, shape=()):

@@ -335,13 +335,13 @@ def expected(program, values, mode, rows):
         results = []
         for kind in ("loss", "metric"):
             for r in program.roots_of(kind):
-                if kind == "metric" and mode == "gradients":  # which is after losses and gradients alone
+                if kind == "metric" and mode == "gradients":  # which is after losses, penalties and gradients
                     results += [0, 0]
                     continue
                 weight = known[r.other] if r.other >= 0 else np.ones(rows)
                 results += [(weight * known[r.tensor]).sum(), rows if kind == "loss" else weight.sum()]
         for r in program.roots_of("penalty"):
-            results += [0, 0] if mode == "gradients" else [float(known[r.tensor]) * rows, rows]
+            results += [float(known[r.tensor]) * rows, rows]
         made["results"] = np.array(results)
     if mode == "gradients":
         made.update((f"gradient {i}", known[r.tensor]) for i, r in enumerate(program.roots_of("grad")))
