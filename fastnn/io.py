@@ -225,8 +225,8 @@ def _plain(value):
     if name is not None and getattr(value, "__module__", "").startswith(__package__):
         return name
     raise ArgumentError(
-        f"the compile setting {value!r} cannot be saved; save with include_optimizer=False, or compile with "
-        "a name or object of fastnn"
+        f"the compile setting {value!r} cannot be saved; save with include_optimizer=False, or compile with a "
+        "name or object of fastnn, or with a function or class of your own that its `call` alone describes"
     )
 
 

@@ -1,14 +1,16 @@
 """Losses and metrics: values and gradients against Keras 3 and PyTorch, one's own, tallies, files."""
 
+import json
 import subprocess
 import sys
+from io import BytesIO
 
 import numpy as np
 import pytest
 from golden.store import Reader
 
 import fastnn as fnn
-from fastnn import layers, losses, metrics, ops
+from fastnn import io, layers, losses, metrics, ops
 from fastnn.errors import ArgumentError, ArgumentTypeError, ShapeError
 
 GOLDEN = Reader("losses")
@@ -518,6 +520,46 @@ def test_a_file_with_an_own_loss_needs_none_of_its_code(tmp_path):
     history = model.fit(x, y, epochs=3, seed=1, verbose=0).history
     wanted = [[v.hex() for v in history[k]] for k in ("loss", "largest", "auc")]
     assert run.stdout.strip() == str(wanted), run.stderr
+
+
+def test_what_its_call_does_not_describe_is_not_saved(tmp_path):
+    class Rooted(metrics.Metric):
+        def call(self, y_true, y_pred):
+            return ops.mean(ops.square(y_true - y_pred), axis=-1)
+
+        def finish(self, mean):
+            return mean**0.5
+
+    x, y = own_data("scaled")
+    model = net(loss=scaled, metrics=[Rooted(), "root_mean_squared_error"])
+    _, mine, built_in = model.evaluate(x, y, verbose=0)
+    assert mine == pytest.approx(built_in, rel=1e-12)
+    with pytest.raises(ArgumentError, match="Rooted.* cannot be saved.*its `call` alone"):
+        model.save(tmp_path / "own.fnn")
+    model.save(tmp_path / "own.fnn", include_optimizer=False)
+    assert (fnn.load(tmp_path / "own.fnn").predict(x, verbose=0) == model.predict(x, verbose=0)).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"constants": []},
+        {"constants": [["0x1p0"]]},
+        {"constants": [["no", "hex", "here"]]},
+        {"program": "fastnn-program 1"},
+        {"sparse": True},
+        {"further": 1},
+    ],
+)
+def test_a_damaged_trace_is_a_typed_error(change):
+    model = net(loss=scaled)
+    tensors, metadata = io._model_content(model, True)
+    settings = json.loads(metadata["compile"])
+    settings["loss"][0]["config"].update(change)
+    file = BytesIO()
+    io.write(file, tensors, metadata | {"compile": json.dumps(settings)})
+    with pytest.raises(fnn.errors.FileFormatError, match="describes no valid model"):
+        io.from_bytes(file.getvalue())
 
 
 def test_traced_losses_work_on_arrays_and_check_shapes():
