@@ -268,9 +268,6 @@ class _OfLoss(Metric):
 
     loss = None
 
-    def __init__(self, name=None, dtype=None):
-        super().__init__(name, dtype)
-
     def _loss(self):
         return self.loss()
 
@@ -818,16 +815,15 @@ class AUC(_Thresholds):
         if self.curve == "PR" and self.summation_method == "interpolation":
             area = _interpolated_area(counts)
         else:
-            recall = counts.recall
-            x, y = (1.0 - counts.specificity, recall) if self.curve == "ROC" else (recall, counts.precision)
+            x, y = counts.recall, counts.precision
             if self.curve == "ROC":
-                x = _ratio(counts.fp, counts.fp + counts.tn)
-            left, right = y[..., :-1], y[..., 1:]
-            height = {
-                "interpolation": lambda: (left + right) / 2,
-                "majoring": lambda: np.maximum(left, right),
-                "minoring": lambda: np.minimum(left, right),
-            }[self.summation_method]()
+                x, y = _ratio(counts.fp, counts.fp + counts.tn), counts.recall
+            heights = {
+                "interpolation": lambda a, b: (a + b) / 2,
+                "majoring": np.maximum,
+                "minoring": np.minimum,
+            }
+            height = heights[self.summation_method](y[..., :-1], y[..., 1:])
             area = ((x[..., :-1] - x[..., 1:]) * height).sum(axis=-1)
         if not self.multi_label:
             return float(area)
