@@ -138,7 +138,7 @@ def test_evaluation_and_calls_leave_running_statistics_alone():
     assert (model.parameters["bn/moving_mean"].value != before).all()
 
 
-def test_threads_and_resumed_calls_give_the_same_bits():
+def test_threads_do_not_change_bits():
     x, y = data(count=700)
     results = []
     for threads in (1, 2):
@@ -522,6 +522,41 @@ def test_augmentation_does_not_depend_on_batches_or_threads():
         results.append(model.fit(x, x, batch_size=rows, verbose=0, shuffle=False, seed=1).history["loss"][0])
     fnn.set_num_threads(0)
     assert results[0] == results[1] and results[2] == pytest.approx(results[0], rel=1e-5)
+
+
+def test_a_run_goes_on_after_a_crash(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.random((70, 6, 6, 1)), rng.integers(0, 3, 70)
+
+    class Crash(fnn.callbacks.Callback):
+        batches = 0
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.batches += 1
+            if self.batches == 7:
+                raise RuntimeError
+
+    def run(*more, **arguments):
+        fnn.reset_names()
+        fnn.set_seed(4)
+        augmented = [layers.RandomRotation(0.1), layers.MixUp(0.4), layers.RandomErasing(), layers.Flatten()]
+        hidden = [layers.GaussianNoise(0.1), layers.Dense(8), layers.BatchNormalization(), layers.PReLU()]
+        model = fnn.Sequential(
+            [fnn.Input((6, 6, 1)), *augmented, *hidden, layers.Dense(3, activation="softmax")]
+        )
+        model.compile("adam", "sparse_categorical_crossentropy")
+        checkpoint = fnn.callbacks.Checkpoint(tmp_path / "run.ckpt", every_steps=3)
+        model.fit(
+            x, y, epochs=3, batch_size=16, verbose=0, seed=3, callbacks=[checkpoint, *more], **arguments
+        )
+        return model.get_weights()
+
+    whole = run()
+    (tmp_path / "run.ckpt").unlink()
+    with pytest.raises(RuntimeError):
+        run(Crash())
+    resumed = run(resume=tmp_path / "run.ckpt")
+    assert all((a == b).all() for a, b in zip(whole, resumed, strict=True))
 
 
 # ---- transfer ----

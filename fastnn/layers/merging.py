@@ -213,7 +213,7 @@ def minimum(inputs, **kwargs):
     return Minimum(**kwargs)(inputs)
 
 
-def dot(inputs, axes, **kwargs):
+def dot(inputs, axes=-1, **kwargs):
     """`Dot(axes, **kwargs)(inputs)`."""
     return Dot(axes, **kwargs)(inputs)
 
