@@ -7,9 +7,14 @@
 /* Where the walk over the outer dimensions stands: the index in each, the offset of each operand. */
 typedef struct { int64_t index[FNN_MAX_DIMS], offset[4]; } walk_place;
 
+/* Only what is used is set: clearing all of it would cost as much as a hundred elements. */
+INLINE void walk_start(int n, walk_place *at) {
+    for (int d = 0; d < n; d++) at->index[d] = 0;
+    for (int k = 0; k < 4; k++) at->offset[k] = 0;
+}
 /* Steps to the next place of the first n dimensions, the very first of which is `head` long; false behind the
  * last place. */
-INLINE bool walk_on(const fnn_walk *w, int n, int64_t head, walk_place *at) {
+static bool walk_on(const fnn_walk *w, int n, int64_t head, walk_place *at) {
     for (int d = n - 1; d >= 0; d--) {
         const int64_t size = d == 0 ? head : w->dim[d];
         for (int k = 0; k < 4; k++) at->offset[k] += w->stride[k][d];
@@ -20,56 +25,76 @@ INLINE bool walk_on(const fnn_walk *w, int n, int64_t head, walk_place *at) {
     return false;
 }
 
+/* A walk as blocks (rows, cols) of the two innermost dimensions, the samples being the rows where there is but
+ * one dimension; step: from row to row of each operand. */
+typedef struct { int outer; int64_t head, samples, rows, cols, step[4]; } walk_blocks;
+
+INLINE walk_blocks blocks_of(const fnn_walk *w, int64_t count) {
+    const int last = w->n - 1, outer = last > 0 ? last - 1 : 0;
+    walk_blocks b;
+    b.outer = outer;
+    b.head = w->whole ? w->dim[0] * count : w->dim[0];
+    b.samples = w->whole ? 1 : count;
+    b.cols = last == 0 ? b.head : w->dim[last];
+    b.rows = last == 0 ? b.samples : outer == 0 ? b.head : w->dim[outer];
+    if (last == 0) b.samples = 1;
+    for (int k = 0; k < 4; k++) b.step[k] = last == 0 ? w->sample[k] : w->stride[k][outer];
+    return b;
+}
+
 /* ---- elementwise ---- */
 
-/* in[k], out (n). Where follow[k] is 0 instead of -1, in[k] is one element that fills a vector. */
-typedef struct { const REAL *in[3]; REAL *out; int64_t follow[3]; } map_run;
-typedef void (*map_line)(const fnn_task *t, const map_run *run, int64_t n);
+/* Rows of the inputs in and of out, `step` apart, n elements each; `one`: the input's row is one element. */
+typedef struct { const REAL *in[3]; REAL *out; int64_t rows, n, step[4]; bool one[3]; } map_block;
+typedef void (*map_line)(const fnn_task *t, const map_block *block);
 
-/* Calls `flat` on runs that all inputs follow, else `mixed`. */
+/* Calls `flat` on blocks whose inputs all have whole rows, else `mixed`. */
 static void map_walk(const fnn_task *t, int inputs, int64_t lo, int64_t hi, map_line flat, map_line mixed) {
     const fnn_walk *w = &t->walk;
-    const int last = w->n - 1;
-    const int64_t samples = w->whole ? 1 : hi - lo, head = w->whole ? (hi - lo) * w->dim[0] : w->dim[0];
-    const int64_t length = last == 0 ? head : w->dim[last];
-    _Alignas(FNN_ALIGN) REAL held[3][VL];
-    map_run run = {.follow = {-1, -1, -1}};
+    const walk_blocks b = blocks_of(w, hi - lo);
+    map_block block;
+    block.rows = b.rows;
+    block.n = b.cols;
     map_line line = flat;
-    for (int k = 0; k < inputs; k++)
-        if (w->stride[k][last] == 0) {
-            run.follow[k] = 0;
-            line = mixed;
-        }
-    for (int64_t s = lo; s < lo + samples; s++) {
-        walk_place at = {0};
+    for (int k = 0; k < 4; k++) block.step[k] = b.step[k];
+    for (int k = 0; k < inputs; k++) {
+        block.one[k] = w->stride[k][w->n - 1] == 0;
+        if (block.one[k]) line = mixed;
+    }
+    for (int64_t s = lo; s < lo + b.samples; s++) {
+        walk_place at;
+        walk_start(b.outer, &at);
         do {
-            for (int k = 0; k < inputs; k++) {
-                run.in[k] = (const REAL *)t->in[k].p + s * w->sample[k] + at.offset[k];
-                if (run.follow[k] == 0) {
-                    v_store(held[k], v_set1(*run.in[k]));
-                    run.in[k] = held[k];
-                }
-            }
-            run.out = (REAL *)t->out[0].p + s * w->sample[WALK_OUT] + at.offset[WALK_OUT];
-            line(t, &run, length);
-        } while (walk_on(w, last, head, &at));
+            for (int k = 0; k < inputs; k++)
+                block.in[k] = (const REAL *)t->in[k].p + s * w->sample[k] + at.offset[k];
+            block.out = (REAL *)t->out[0].p + s * w->sample[WALK_OUT] + at.offset[WALK_OUT];
+            line(t, &block);
+        } while (walk_on(w, b.outer, b.head, &at));
     }
 }
 
-/* Input k of a run at element i. */
-#define FOLLOWED(k) LOADV(run.in[k] + i)
-#define MIXED(k) LOADV(run.in[k] + (i & run.follow[k]))
+/* Input k of a row at element i. */
+#define WHOLE(k) LOADV(in##k + i)
+#define MIXED(k) (block->one[k] ? one##k : LOADV(in##k + i))
 /* <op>_<kind>: y as an expression in the inputs x, y, z that are there, and the attributes a and b. */
 #define MAP_LINE(op, kind, inputs, input, ...)                                            \
-    static void op##_##kind(const fnn_task *t, const map_run *of, int64_t n) {            \
-        const map_run run = *of;                                                          \
+    static void op##_##kind(const fnn_task *t, const map_block *block) {                  \
         const V a = v_set1((REAL)t->attr[0]), b = v_set1((REAL)t->attr[1]);               \
+        const int64_t rows = block->rows, n = block->n;                                   \
         (void)a; (void)b;                                                                 \
-        FOR_VECTORS(n, i, {                                                               \
-            const V x = input(0), y = inputs > 1 ? input(1) : x, z = inputs > 2 ? input(2) : x; \
-            (void)y; (void)z;                                                             \
-            STOREV(run.out + i, (__VA_ARGS__));                                           \
-        });                                                                               \
+        for (int64_t r = 0; r < rows; r++) {                                              \
+            const REAL *in0 = block->in[0] + r * block->step[0];                          \
+            const REAL *in1 = inputs > 1 ? block->in[1] + r * block->step[1] : in0;       \
+            const REAL *in2 = inputs > 2 ? block->in[2] + r * block->step[2] : in0;       \
+            const V one0 = v_set1(*in0), one1 = v_set1(*in1), one2 = v_set1(*in2);        \
+            REAL *out = block->out + r * block->step[WALK_OUT];                           \
+            (void)one0; (void)one1; (void)one2;                                           \
+            FOR_VECTORS(n, i, {                                                           \
+                const V x = input(0), y = inputs > 1 ? input(1) : x, z = inputs > 2 ? input(2) : x; \
+                (void)y; (void)z;                                                         \
+                STOREV(out + i, (__VA_ARGS__));                                           \
+            });                                                                           \
+        }                                                                                 \
     }
 #define MAP_KERNEL(op, inputs, flat, mixed)                                          \
     static void k_##op(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {   \
@@ -78,10 +103,10 @@ static void map_walk(const fnn_task *t, int inputs, int64_t lo, int64_t hi, map_
     }
 /* Of one input, which has the output's shape. */
 #define UNARY(op, ...)                                 \
-    MAP_LINE(op, flat, 1, FOLLOWED, __VA_ARGS__)       \
+    MAP_LINE(op, flat, 1, WHOLE, __VA_ARGS__)          \
     MAP_KERNEL(op, 1, op##_flat, op##_flat)
 #define MAP(op, inputs, ...)                           \
-    MAP_LINE(op, flat, inputs, FOLLOWED, __VA_ARGS__)  \
+    MAP_LINE(op, flat, inputs, WHOLE, __VA_ARGS__)     \
     MAP_LINE(op, mixed, inputs, MIXED, __VA_ARGS__)    \
     MAP_KERNEL(op, inputs, op##_flat, op##_mixed)
 
@@ -133,7 +158,7 @@ UNARY(sin, v_sin(x))
 UNARY(cos, v_cos(x))
 UNARY(floor, v_floor(x))
 
-#undef FOLLOWED
+#undef WHOLE
 #undef MIXED
 #undef MAP_LINE
 #undef MAP_KERNEL
@@ -193,37 +218,13 @@ INLINE void reduce_columns(const int how, const REAL *x, int64_t ld, int64_t row
     });
 }
 
-/* A walk as blocks (rows, cols) of the two innermost dimensions, the samples being the rows where there is but
- * one dimension. Strides from row to row: in and out. */
-typedef struct { int outer; int64_t head, samples, rows, cols, in, out; } walk_blocks;
-INLINE walk_blocks blocks_of(const fnn_walk *w, int64_t count) {
-    const int last = w->n - 1, outer = last > 0 ? last - 1 : 0;
-    walk_blocks b = {.outer = outer, .head = w->dim[0], .samples = count};
-    if (w->whole) {
-        b.head *= count;
-        b.samples = 1;
-    }
-    if (last == 0) {
-        b.rows = b.samples;
-        b.cols = b.head;
-        b.in = w->sample[0];
-        b.out = w->sample[WALK_OUT];
-        b.samples = 1;
-    } else {
-        b.rows = outer == 0 ? b.head : w->dim[outer];
-        b.cols = w->dim[last];
-        b.in = w->stride[0][outer];
-        b.out = w->stride[WALK_OUT][outer];
-    }
-    return b;
-}
-
 INLINE void reduce_walk(const int how, const fnn_task *t, int64_t lo, int64_t hi) {
     const fnn_walk *w = &t->walk;
     const walk_blocks b = blocks_of(w, hi - lo);
     const bool along = w->stride[WALK_OUT][w->n - 1] == 0;
     for (int64_t s = lo; s < lo + b.samples; s++) {
-        walk_place at = {0};
+        walk_place at;
+        walk_start(b.outer, &at);
         do {
             const REAL *x = (const REAL *)t->in[0].p + s * w->sample[0] + at.offset[0];
             REAL *out = (REAL *)t->out[0].p + s * w->sample[WALK_OUT] + at.offset[WALK_OUT];
@@ -231,14 +232,14 @@ INLINE void reduce_walk(const int how, const fnn_task *t, int64_t lo, int64_t hi
             for (int d = 0; d < b.outer; d++) fresh &= at.index[d] == 0 || w->stride[WALK_OUT][d] != 0;
             if (along)
                 for (int64_t r = 0; r < b.rows; r++) {
-                    const REAL one = reduced(how, x + r * b.in, b.cols);
-                    REAL *to = out + r * b.out;
-                    *to = fresh && (r == 0 || b.out != 0) ? one : joined_one(how, *to, one);
+                    const REAL one = reduced(how, x + r * b.step[0], b.cols);
+                    REAL *to = out + r * b.step[WALK_OUT];
+                    *to = fresh && (r == 0 || b.step[WALK_OUT] != 0) ? one : joined_one(how, *to, one);
                 }
-            else if (b.out == 0) reduce_columns(how, x, b.in, b.rows, out, b.cols, fresh);
+            else if (b.step[WALK_OUT] == 0) reduce_columns(how, x, b.step[0], b.rows, out, b.cols, fresh);
             else
                 for (int64_t r = 0; r < b.rows; r++)
-                    reduce_columns(how, x + r * b.in, 0, 1, out + r * b.out, b.cols, fresh);
+                    reduce_columns(how, x + r * b.step[0], 0, 1, out + r * b.step[WALK_OUT], b.cols, fresh);
         } while (walk_on(w, b.outer, b.head, &at));
     }
 }
@@ -270,29 +271,38 @@ static void k_argmax(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
     const walk_blocks b = blocks_of(w, hi - lo);
     const bool along = w->stride[WALK_OUT][w->n - 1] == 0;
     for (int64_t s = lo; s < lo + b.samples; s++) {
-        walk_place at = {0};
+        walk_place at;
+        walk_start(b.outer, &at);
         do {
             const REAL *x = (const REAL *)t->in[0].p + s * w->sample[0] + at.offset[0];
             REAL *out = (REAL *)t->out[0].p + s * w->sample[WALK_OUT] + at.offset[WALK_OUT];
             for (int64_t r = 0; r < b.rows; r++)
-                if (along) out[r * b.out] = (REAL)first_largest(x + r * b.in, b.cols);
-                else memset(out + r * b.out, 0, (size_t)b.cols * sizeof(REAL));
+                if (along) out[r * b.step[WALK_OUT]] = (REAL)first_largest(x + r * b.step[0], b.cols);
+                else memset(out + r * b.step[WALK_OUT], 0, (size_t)b.cols * sizeof(REAL));
         } while (walk_on(w, b.outer, b.head, &at));
     }
 }
 
 /* ---- transpose ---- */
 
-enum { TRANSPOSE_TILE = 16 };        /* so many cache lines of both sides fit the first cache */
+enum { LINE = FNN_ALIGN / (int)sizeof(REAL) }; /* elements of a cache line */
 
-/* x (cols, rows) with ldx from column to column -> out (rows, cols) with ld from row to row */
+/* x (cols, rows) with ldx from column to column -> out (rows, cols) with ld from row to row: a tile of lines is
+ * read at a time and written at a time, so that lines which fall into one set of the cache do not drive each
+ * other out */
 INLINE void transpose_block(const REAL *x, int64_t ldx, REAL *out, int64_t ld, int64_t rows, int64_t cols) {
-    for (int64_t r0 = 0; r0 < rows; r0 += TRANSPOSE_TILE)
-        for (int64_t c0 = 0; c0 < cols; c0 += TRANSPOSE_TILE) {
-            const int64_t r1 = rows - r0 < TRANSPOSE_TILE ? rows : r0 + TRANSPOSE_TILE;
-            const int64_t c1 = cols - c0 < TRANSPOSE_TILE ? cols : c0 + TRANSPOSE_TILE;
-            for (int64_t r = r0; r < r1; r++)
-                for (int64_t c = c0; c < c1; c++) out[r * ld + c] = x[c * ldx + r];
+    _Alignas(FNN_ALIGN) REAL tile[LINE][LINE];
+    for (int64_t r = 0; r < rows; r += LINE)
+        for (int64_t c = 0; c < cols; c += LINE) {
+            const int64_t tall = rows - r < LINE ? rows - r : LINE, wide = cols - c < LINE ? cols - c : LINE;
+            for (int64_t j = 0; j < wide; j++)
+                FOR_VECTORS(tall, i, { v_store(tile[j] + i, LOADV(x + (c + j) * ldx + r + i)); });
+            for (int64_t i = 0; i < tall; i++)
+                FOR_VECTORS(wide, j, {
+                    V v;
+                    for (int k = 0; k < VL; k++) v[k] = tile[j + k][i];
+                    STOREV(out + (r + i) * ld + c + j, v);
+                });
         }
 }
 
@@ -318,7 +328,8 @@ static void k_transpose(const fnn_task *t, int64_t lo, int64_t hi, void *scratch
     }
     const int outer = down < last ? last - 1 : last;
     for (int64_t s = lo; s < lo + samples; s++) {
-        walk_place at = {0};
+        walk_place at;
+        walk_start(outer, &at);
         do {
             const REAL *x = (const REAL *)t->in[0].p + s * w.sample[0] + at.offset[0];
             REAL *to = (REAL *)t->out[0].p + s * w.sample[WALK_OUT] + at.offset[WALK_OUT];
