@@ -1,5 +1,5 @@
 /* Programs, plans and passes through the public header alone: a net that learns XOR, its bits, its gradients,
- * hostile texts, threads inside a step and beside it, and the caller's floating-point state. */
+ * products without a batch and tallies, hostile texts, threads inside a step and beside it, and the caller's floating-point state. */
 #include "../fastnn.h"
 
 #include <fenv.h>
@@ -265,29 +265,166 @@ static void try_text(const char *text, size_t length, long *accepted) {
     fnn_model_free(m);
 }
 
-static void check_hostile_texts(void) {
-    size_t length = strlen(xor_text);
+/* ---- what is not a layer's: p = sigmoid(sum(f tanh(x (v w)))), f 0.5 in training and 1 else; the product v w has
+ * no batch, and a tally adds up how much of each class was given to each ---- */
+static const char free_text[] =
+    "fastnn-program 1\n"
+    "dtype float64\n"
+    "tensor 0 input float64 B,2 x\n"
+    "tensor 1 param float64 2,16 w\n"
+    "tensor 2 param float64 2,2 v\n"
+    "tensor 3 temp float64 2,16\n"
+    "tensor 4 temp float64 B,16\n"
+    "tensor 5 temp float64 B,16\n"
+    "tensor 6 temp float64 -\n"
+    "tensor 7 temp float64 B,16\n"
+    "tensor 8 temp float64 B,16\n"
+    "tensor 9 temp float64 B,1\n"
+    "tensor 10 temp float64 B,1\n"
+    "tensor 11 target int32 B,1 y\n"
+    "tensor 12 weight float64 B\n"
+    "tensor 13 temp float64 B,1,2\n"
+    "tensor 14 temp float64 B,2\n"
+    "tensor 15 temp float64 B,1\n"
+    "tensor 16 temp float64 B,2\n"
+    "tensor 17 temp float64 2,2\n"
+    "tensor 18 temp float64 B\n"
+    "tensor 19 temp float64 B\n"
+    "tensor 20 temp float64 B,2\n"
+    "tensor 21 temp float64 B,1\n"
+    "tensor 22 temp float64 B,1\n"
+    "tensor 23 temp float64 B,16\n"
+    "tensor 24 temp float64 B,16\n"
+    "tensor 25 temp float64 B,16\n"
+    "tensor 26 temp float64 2,16\n"
+    "tensor 27 temp float64 2,16\n"
+    "tensor 28 temp float64 2,2\n"
+    "tensor 29 param float64 16 mean\n"
+    "tensor 30 temp float64 16\n"
+    "node matmul 2,1 3 -\n"
+    "node matmul 0,3 4 -\n"
+    "node tanh 4 5 -\n"
+    "node full - 6 0x1p-1\n"
+    "node multiply 5,6 7 -\n"
+    "node in_training 7,5 8 -\n"
+    "node sum_to 8 9 -\n"
+    "node sigmoid 9 10 -\n"
+    "node one_hot 11 13 -\n"
+    "node reshape 13 14 -\n"
+    "node affine 10 15 -0x1p+0,0x1p+0\n"
+    "node concat 15,10 16 0x1p+0\n"
+    "node matmul_tn 14,16 17 -\n"
+    "node squared_error 16,14 18 -\n"
+    "node loss_seed 12 19 0x1p+0\n"
+    "node squared_error_grad 19,16,14 20 -\n"
+    "node slice 20 21 0x1p+0,0x1p+0\n"
+    "node sigmoid_grad 21,10 22 -\n"
+    "node broadcast 22 23 -\n"
+    "node multiply 6,23 24 -\n"
+    "node tanh_grad 24,5 25 -\n"
+    "node matmul_tn 0,25 26 -\n"
+    "node matmul_tn 2,26 27 -\n"
+    "node matmul_nt 26,1 28 -\n"
+    "node mean_rows 8 30 -\n"
+    "node sgd 1,27 - 0x0p+0,0x0p+0,0x0p+0\n"
+    "node sgd 2,28 - 0x0p+0,0x0p+0,0x0p+0\n"
+    "node moving_average 29,30 - 0x1p-1\n"
+    "root output 10 y\n"
+    "root loss 18 12 0x1p+0 loss\n"
+    "root tally 17 confusion\n"
+    "root grad 27 1\n"
+    "root grad 28 2\n";
+
+static double free_output(const double *row, const double *w, const double *v, double factor) {
+    double sum = 0;
+    for (int k = 0; k < WIDTH; k++) {
+        double z = 0;
+        for (int i = 0; i < 2; i++)
+            for (int j = 0; j < 2; j++) z += row[i] * v[2 * i + j] * w[j * WIDTH + k];
+        sum += factor * tanh(z);
+    }
+    return 1 / (1 + exp(-sum));
+}
+
+static void check_free_program(void) {
+    static const double v[4] = {0.5, -0.25, 0.75, 1};
+    double w[2 * WIDTH], parts[6] = {0}, resumed[6] = {0};
+    fnn_model *m;
+    fnn_error err;
+    if (fnn_model_create(free_text, strlen(free_text), NULL, NULL, 0, &m, &err)) {
+        CHECK(0, "the free program: %s", err.text);
+        return;
+    }
+    fnn_param *pw = fnn_model_param(m, 1), *pv = fnn_model_param(m, 2);
+    fnn_random(4, 0, FNN_NORMAL, 0, 0.3, w, 2 * WIDTH);
+    fnn_param_write(pw, w, 2 * WIDTH, NULL);
+    fnn_param_write(pv, v, 4, NULL);
+    for (int training = 0; training < 2; training++) {
+        fnn_session *s;
+        double right[4] = {0}, results[6] = {0};
+        for (int i = 0; i < N; i++) {
+            double p = free_output(x[i], w, v, training ? 0.5 : 1);
+            right[2 * y[i][0]] += 1 - p;
+            right[2 * y[i][0] + 1] += p;
+        }
+        if (fnn_session_create(m, FNN_EVALUATE, 32, FNN_GUARD | (training ? FNN_TRAINING : 0), &s, &err)) continue;
+        CHECK(run_pass(s, 32, 0, 0, results) == FNN_OK && fnn_session_check(s, NULL) == FNN_OK, "a tally's pass");
+        for (int i = 0; i < 4; i++)
+            CHECK(fabs(results[2 + i] - right[i]) < 1e-9 * N, "tally %d, training %d: %g, by hand %g", i, training,
+                  results[2 + i], right[i]);
+        fnn_session_free(s);
+    }
+    /* Interrupted after the fifth step, and gone on with by another session. */
+    fnn_array ax = array_x(), ay = array_y();
+    double lr = 0, whole[6] = {0};
+    for (int part = 0; part < 3; part++) {
+        fnn_session *s;
+        fnn_pass pass = {.n = N, .batch_size = 32, .shuffle = 1, .seed = 5, .first_step = part == 2 ? 5 : 0};
+        int64_t done;
+        int finished;
+        if (fnn_session_create(m, FNN_EVALUATE, 32, 0, &s, &err)) continue;
+        fnn_bind(s, 0, &ax, NULL);
+        fnn_bind(s, 11, &ay, NULL);
+        CHECK(fnn_set_results(s, parts, 6, NULL) == FNN_ERR_STATE, "results before a pass was begun");
+        CHECK(fnn_begin(s, &pass, NULL) == FNN_OK, "beginning");
+        if (part == 2) {
+            CHECK(fnn_set_results(s, parts, 5, NULL) == FNN_ERR_ARGUMENT, "five results for six");
+            CHECK(fnn_set_results(s, parts, 6, NULL) == FNN_OK, "results put back");
+        }
+        CHECK(fnn_run(s, part == 1 ? 5 : -1, -1, &lr, 1, &done, &finished, NULL) == FNN_OK, "part %d", part);
+        CHECK(fnn_results(s, part == 0 ? whole : part == 1 ? parts : resumed, 6) == 6, "six results");
+        CHECK(fnn_set_results(s, parts, 6, NULL) == FNN_ERR_STATE, "results after the first step");
+        fnn_session_free(s);
+    }
+    CHECK(memcmp(whole, resumed, sizeof whole) == 0, "a pass in two parts has the sums of one");
+    fnn_param_free(pw);
+    fnn_param_free(pv);
+    fnn_model_free(m);
+}
+
+static void check_hostile_texts(const char *valid) {
+    size_t length = strlen(valid);
     char *text = malloc(length + 1);
     long accepted = 0;
     for (size_t cut = 0; cut < length; cut += 7) {
-        memcpy(text, xor_text, cut);
+        memcpy(text, valid, cut);
         try_text(text, cut, &accepted);
     }
     static const char replacements[] = "0193B,-x p\n\xff";
     for (size_t at = 0; at < length; at++)
         for (size_t r = 0; r + 1 < sizeof replacements; r++) {
-            memcpy(text, xor_text, length + 1);
+            memcpy(text, valid, length + 1);
             text[at] = replacements[r];
             try_text(text, length, &accepted);
         }
     /* Swapped lines: reads before writes, updates that do not come last. */
     for (int round = 0; round < 2000; round++) {
         double u[2];
-        memcpy(text, xor_text, length + 1);
+        memcpy(text, valid, length + 1);
         fnn_random(99, (uint32_t)round, FNN_UNIFORM, 0, 1, u, 2);
         size_t a = (size_t)(u[0] * (double)(length - 40)), b = (size_t)(u[1] * (double)(length - 40)),
                n = 1 + (size_t)round % 40;
-        memmove(text + a, xor_text + b, n);
+        memmove(text + a, valid + b, n);
         try_text(text, length, &accepted);
     }
     CHECK(accepted > 50, "some mutations stay valid: %ld did", accepted);
@@ -598,7 +735,9 @@ int main(void) {
     check_learning();
     check_gradients();
     check_faults();
-    check_hostile_texts();
+    check_free_program();
+    check_hostile_texts(xor_text);
+    check_hostile_texts(free_text);
     check_threads_inside_a_step();
     check_callers_beside_a_training();
     check_a_session_in_two_threads();

@@ -54,7 +54,8 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
     return refused() ? 11 : __real_pthread_create(thread, attr, body, arg); /* EAGAIN */
 }
 
-/* ---- a life: 64-256-10, momentum, two models that share the parameters ---- */
+/* ---- a life: 64-256-10, momentum, two models that share the parameters; the kernel's gradient is tallied, for
+ * which it is copied to another layout ---- */
 
 static const char text[] =
     "fastnn-program 1\n"
@@ -82,7 +83,8 @@ static const char text[] =
     "node sgd 1,10 - 0x1.ccccccccccccdp-1,0x0p+0,0x0p+0\n"
     "node sgd 2,11 - 0x1.ccccccccccccdp-1,0x0p+0,0x0p+0\n"
     "root output 5 y\n"
-    "root loss 7 6 0x1p+0 loss\n";
+    "root loss 7 6 0x1p+0 loss\n"
+    "root tally 10 g\n";
 
 enum { N = 600, BATCH = 300 };
 static float x[N][64], y[N][256], kernel[64 * 256];
