@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fastnn import _core, graph
@@ -513,6 +513,7 @@ def threads_as_before():
 
 
 @pytest.mark.parametrize("mode", ["predict", "evaluate", "gradients", "train"])
+@settings(max_examples=settings.default.max_examples // 2)
 @given(programs(), st.sampled_from(BATCHES), st.integers(0, 99))
 def test_random_programs(mode, made, rows, seed):
     program, classes = made
