@@ -107,6 +107,8 @@ def pointwise(op):
     program = Program()
     ids = [program.add_tensor("input", (None, columns)) for _ in range(info.inputs)]
     arrays = {i: _normal(rows, columns) for i in ids}
+    if op == "power":
+        arrays = {i: np.abs(a) for i, a in arrays.items()}
     at = ids[0]
     for _ in range(CHAIN):
         at = program.add_node(op, [at, *ids[1:]], {name: ATTRIBUTES.get(name, 0) for name in info.attrs})
@@ -124,8 +126,8 @@ def pointwise(op):
 
 def pointwise_ops():
     """Ops that keep the shape of a batch, but for the few that have no arithmetic or work on parameters."""
-    apart = {"penalty_grad", "clip_value", "dropout", "step_grad"}
-    return [name for name, info in _core.OPS.items() if info.rule == "SAME" and name not in apart]
+    apart = {"penalty_grad", "clip_value", "dropout", "step_grad", "in_training"}
+    return [name for name, info in _core.OPS.items() if info.rule in ("SAME", "MAP") and name not in apart]
 
 
 def _batch_case(op, inputs, attrs=None, shape=None, passes=1):
@@ -179,7 +181,20 @@ def bandwidth_cases():
     pictures, m = ("input", _normal(rows, 28, 28, 1)), np.tile(np.float32([1, 0.1, -2, -0.1, 1, 2]), (rows, 1))
     warp = {"fill_mode": 2, "fill_value": 0, "nearest": 0}
     table = ("param", _normal(5000, columns))
+    matrices = ("input", _normal(rows, 16, 32))
     return {
+        "add": lambda: _batch_case("add", [real, real]),
+        "add to columns": lambda: _batch_case("add", [real, vector]),
+        "add to rows": lambda: _batch_case("add", [real, scale]),
+        "sum_to rows": lambda: _batch_case("sum_to", [real], shape=(None, 1)),
+        "sum_to middle": lambda: _batch_case("sum_to", [matrices], shape=(None, 1, 32)),
+        "max_to": lambda: _batch_case("max_to", [real], shape=(None, 1)),
+        "argmax": lambda: _batch_case("argmax", [real], shape=(None, 1)),
+        "mean_rows": lambda: _batch_case("mean_rows", [real]),
+        "broadcast": lambda: _batch_case("broadcast", [scale], shape=(None, columns)),
+        "transpose": lambda: _batch_case("transpose", [matrices], {"perm": 0 | 2 << 3 | 1 << 6}),
+        "pad": lambda: _batch_case("pad", [real], {"axis": 1, "start": 8}, (None, columns + 16)),
+        "slice": lambda: _batch_case("slice", [real], {"axis": 1, "start": 8}, (None, columns - 16)),
         "layer_norm": lambda: _batch_case("layer_norm", [real], {"epsilon": 1e-3}),
         "layer_norm_grad": lambda: _batch_case("layer_norm_grad", [real, real, scale]),
         "batch_moments": lambda: _batch_case("batch_moments", [real], passes=2),
