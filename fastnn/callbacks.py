@@ -1,9 +1,9 @@
 """What runs beside training: names, defaults and decisions are those of Keras 3.
 
 Hooks of an epoch cost one Python call each. A callback that has `on_train_batch_begin` or
-`on_train_batch_end` makes every step an engine call of its own with its values read back, which adds 10 to 25
-microseconds a step (a step of 2-8-8-1 on batches of 10 takes 2, one of 784-512-512-10 on 128 some 4000); others
-leave whole epochs to the engine.
+`on_train_batch_end` makes every step an engine call of its own with its values read back, which adds 10 to
+25 microseconds a step (a step of 2-8-8-1 on batches of 10 takes 2, one of 784-512-512-10 on 128 some 4000);
+others leave whole epochs to the engine.
 """
 
 import os
@@ -53,7 +53,13 @@ class Callback:
         self.params = params
 
     def get_state(self):
-        """What `Checkpoint` keeps of this callback: a dict of numbers, text, arrays, lists and dicts; or None."""
+        """What `Checkpoint` keeps of this callback.
+
+        Returns
+        -------
+        dict or None
+            Of numbers, text, arrays, lists and dicts.
+        """
         return None
 
     def set_state(self, state):
@@ -147,7 +153,9 @@ callable, optional
             if hook is None:
                 continue
             if not callable(hook):
-                raise ArgumentTypeError(f"LambdaCallback: {name} must be callable, got {type(hook).__name__}.")
+                raise ArgumentTypeError(
+                    f"LambdaCallback: {name} must be callable, got {type(hook).__name__}."
+                )
             setattr(self, name, hook)
 
 
@@ -155,7 +163,8 @@ callable, optional
 
 # What auto mode takes for better: the ends of names, as Keras's metrics have them.
 _HIGHER = (
-    "accuracy", "acc", "auc", "precision", "recall", "f1_score", "fbeta_score", "r2_score", "cosine_similarity",
+    "accuracy", "acc", "auc", "precision", "recall", "f1_score", "fbeta_score", "r2_score",
+    "cosine_similarity",
     "true_positives", "true_negatives", "precision_at_recall", "recall_at_precision",
     "sensitivity_at_specificity", "specificity_at_sensitivity",
 )  # fmt: skip
@@ -520,7 +529,8 @@ class ModelCheckpoint(_Watching):
             path = self.filepath.format(**fields, **(logs or {}))
         except (KeyError, IndexError, ValueError) as error:
             raise ArgumentError(
-                f"ModelCheckpoint cannot fill in the path {self.filepath!r} ({type(error).__name__}: {error}); "
+                f"ModelCheckpoint cannot fill in the path {self.filepath!r} "
+                f"({type(error).__name__}: {error}); "
                 f"known are {', '.join([*fields, *(logs or ())])}"
             ) from None
         folder = os.path.dirname(path)
@@ -671,7 +681,9 @@ class TensorBoard(Callback):
         self.write_graph, self.write_steps_per_second = bool(write_graph), bool(write_steps_per_second)
         self.update_freq = update_freq
         if update_freq != "epoch":
-            self._every = 1 if update_freq == "batch" else check_int("TensorBoard", "update_freq", update_freq, 1)
+            self._every = (
+                1 if update_freq == "batch" else check_int("TensorBoard", "update_freq", update_freq, 1)
+            )
             self.on_train_batch_end = self._after_batch
         self._steps = 0
 
@@ -700,7 +712,9 @@ class TensorBoard(Callback):
         self._writer("train").add_scalar("epoch_learning_rate", rate, epoch)
         if self.write_steps_per_second:
             seconds = time.perf_counter() - self._begun
-            self._writer("train").add_scalar("epoch_steps_per_second", (iterations - self._first) / seconds, epoch)
+            self._writer("train").add_scalar(
+                "epoch_steps_per_second", (iterations - self._first) / seconds, epoch
+            )
         if self.histogram_freq and epoch % self.histogram_freq == 0:
             for parameter, values in zip(self.model.weights, self.model.get_weights()):
                 self._writer("train").add_histogram(parameter.name + "/histogram", values, epoch)
@@ -758,7 +772,9 @@ class Checkpoint(Callback):
         self.filepath = io._checked_path(filepath)
         if every_steps is every_epochs is every_seconds is None:
             every_epochs = 1
-        self.every_steps = None if every_steps is None else check_int("Checkpoint", "every_steps", every_steps, 1)
+        self.every_steps = (
+            None if every_steps is None else check_int("Checkpoint", "every_steps", every_steps, 1)
+        )
         self.every_epochs = (
             None if every_epochs is None else check_int("Checkpoint", "every_epochs", every_epochs, 1)
         )

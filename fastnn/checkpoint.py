@@ -4,8 +4,8 @@ In the container of model files (see `io` and `_safetensors`), of kind "checkpoi
 
 - tensors by the parameters' names, "optimizer/slot0/..." and "optimizer/iterations": as in a model file;
 - tensors "final:<name>": the parameters that `on_train_end` of a callback changed afterwards;
-- tensors "sums", "history:<column>" (float64) and "callback:...": sums of the epoch so far, the History, and arrays
-  in the states of callbacks;
+- tensors "sums", "history:<column>" (float64) and "callback:...": sums of the epoch so far, the History,
+  and arrays in the states of callbacks;
 - metadata "program": the Program that trains, as text;
 - metadata "run": JSON of what identifies the run, where it stands, and the states of callbacks and generator.
 """
@@ -36,7 +36,7 @@ from .layers.base import Constant
 
 
 def state_of(model):
-    """(values by (tensor id, slot), iterations) of a model, all of the same step; the parameters have slot -1."""
+    """(values by (tensor id, slot), iterations) of a model, all of one step; parameters have slot -1."""
     return model._runtime.read([(id, slot) for _, id, slot, _ in io._moments(model)])
 
 
@@ -210,7 +210,9 @@ class Run:
         self.names, self.rate = list(run["parameters"]), run["learning_rate"]
         self.weights = [tensors[name] for name in self.names]
         self.columns = {name: _column(tensors["history:" + name]) for name in run["columns"]}
-        self.validations = max((len(c) for name, c in self.columns.items() if name.startswith("val_")), default=0)
+        self.validations = max(
+            (len(c) for name, c in self.columns.items() if name.startswith("val_")), default=0
+        )
         self.epochs = [int(epoch) for epoch in run["epochs"]]
         self.epoch, self.step, self.total = map(int, run["at"])
         self.ended, self.stopped = bool(run["ended"]), bool(run["stopped"])

@@ -33,7 +33,8 @@ def split_batch(batch):
         return batch, None, None
     if not 1 <= len(batch) <= 3:
         raise ArgumentError(
-            f"a batch is x, (x,), (x, y) or (x, y, sample_weight), got a {type(batch).__name__} of {len(batch)}"
+            f"a batch is x, (x,), (x, y) or (x, y, sample_weight), got a {type(batch).__name__} "
+            f"of {len(batch)}"
         )
     return (*batch, None, None)[:3]
 
@@ -71,7 +72,7 @@ class Feed:
         return batch
 
     def walk(self, number, start, seed):
-        """One walk from batch `start` on; by index in an order that (seed, number) gives, unless it is None."""
+        """One walk from batch `start` on; by index in the order of (seed, number), or as it is for None."""
         if self.indexed:
             for i in range(start, self.length):
                 yield self.iterable[i if seed is None else _core.permuted(seed, number, self.length, i)]
@@ -113,7 +114,9 @@ class _Ahead:
 
     def __init__(self, items, make):
         self._queue, self._stop = queue.Queue(_AHEAD), threading.Event()
-        self._thread = threading.Thread(target=self._fill, args=(items, make), name="fastnn-feed", daemon=True)
+        self._thread = threading.Thread(
+            target=self._fill, args=(items, make), name="fastnn-feed", daemon=True
+        )
         self._thread.start()
 
     def _fill(self, items, make):
@@ -153,7 +156,7 @@ class _Ahead:
 
 
 def ahead(feed, count, make):
-    """Generates `make` of the first `count` batches of a feed, or of all; made by a thread that reads ahead."""
+    """Generates `make` of the first `count` batches of a feed, or of all; a thread reads ahead."""
     reader = _Ahead(itertools.islice(feed.walk(0, 0, None), count), make)
     try:
         while (result := reader.next()) is not None:
@@ -201,7 +204,7 @@ class Batches:
         return self._stack.__exit__(kind, error, traceback)
 
     def begin(self, epoch, step, sums, total):
-        """Go to a step of an epoch, `total` steps after the first of all; `sums` are of the steps before it."""
+        """Go to a step of an epoch, the `total`-th of all; `sums` are of the epoch's steps before it."""
         self._sums, self._seen, self._step = list(sums), self._seen_before(sums), step
         if not self._continued:
             items = self._feed.walk(epoch, step, self.seed if self.shuffle else None)
@@ -276,14 +279,16 @@ def check_alone(what, feed, **others):
     """Raises where an argument is given that an iterable of batches brings itself."""
     for name, value in others.items():
         if value is not None:
-            raise ArgumentError(f"{what} takes {name} from {feed.what}, whose batches are (x, y, sample_weight); "
-                                f"leave {name} out")
+            raise ArgumentError(
+                f"{what} takes {name} from {feed.what}, whose batches are (x, y, sample_weight); "
+                f"leave {name} out"
+            )
 
 
 def check_walks(what, feed, steps, walks, argument):
     """Raises where several walks need an iterable that starts again."""
     if feed.once and steps is None and walks > 1:
         raise ArgumentTypeError(
-            f"{what} walks {feed.what} {walks} times, but {type(feed.iterable).__name__} can be read only once; "
-            f"pass {argument}, or an object that starts again at each iter()"
+            f"{what} walks {feed.what} {walks} times, but {type(feed.iterable).__name__} can be read only "
+            f"once; pass {argument}, or an object that starts again at each iter()"
         )

@@ -656,8 +656,8 @@ class Model(Layer):
                                  validation_split=validation_split or None)
                 if self.optimizer.full_batch:
                     raise ArgumentError(
-                        f"fit: {type(self.optimizer).__name__} needs all samples in one batch, got an iterable of "
-                        "batches; pass arrays"
+                        f"fit: {type(self.optimizer).__name__} needs all samples in one batch, got an "
+                        "iterable of batches; pass arrays"
                     )
                 feed.check_walks("fit", given, steps_per_epoch, epochs - initial_epoch, "steps_per_epoch")
                 source = stack.enter_context(
@@ -720,7 +720,7 @@ class Model(Layer):
     def _validator(
         self, stack, runtime, given, held_out, batch_size, steps, hooks, check_finite, epochs, resumed
     ):
-        """A function that gives the values on validation data, with a session that lives as long as `stack`."""
+        """A function that gives the values on validation data; its session lives as long as `stack`."""
         if feed.is_iterable_of_batches(given):
             given = feed.Feed(given, "validation_data")
             feed.check_walks("fit", given, steps, epochs, "validation_steps")
@@ -739,13 +739,16 @@ class Model(Layer):
                 return self._evaluate_batches(source, steps, hooks, taken)
 
         else:
-            arrays, count, first_row, place = held_out or (*self._bind_validation(given), 0, " of validation_data")
+            arrays, count, first_row, place = held_out or (
+                *self._bind_validation(given), 0, " of validation_data",
+            )  # fmt: skip
             rows = self._rows(batch_size, _PREDICT_ROWS, count)
             evaluator = stack.enter_context(runtime.session("evaluate", rows))
             evaluator.bind(arrays, first_row, place)
+            limit = -1 if steps is None else steps
 
             def evaluate():
-                return self._evaluate(evaluator, count, rows, -1 if steps is None else steps, check_finite, hooks)
+                return self._evaluate(evaluator, count, rows, limit, check_finite, hooks)
 
         if not hooks:
             return evaluate
@@ -761,8 +764,8 @@ class Model(Layer):
     def _bind_validation(self, validation_data):
         if not isinstance(validation_data, (list, tuple)) or len(validation_data) not in (2, 3):
             raise ArgumentTypeError(
-                "validation_data needs a tuple (x, y) or (x, y, sample_weight), or an iterable of batches, got "
-                f"{type(validation_data).__name__}"
+                "validation_data needs a tuple (x, y) or (x, y, sample_weight), or an iterable of "
+                f"batches, got {type(validation_data).__name__}"
             )
         x, y, *weight = validation_data
         return self._bind_batch(x, y, weight[0] if weight else None)
@@ -832,8 +835,8 @@ class Model(Layer):
         steps : int, optional
             At most so many batches.
         callbacks : list, optional
-            See `fastnn.callbacks`; those with `on_test_batch_begin` or `on_test_batch_end` make every batch an
-            engine call of its own.
+            See `fastnn.callbacks`; those with `on_test_batch_begin` or `on_test_batch_end` make every batch
+            an engine call of its own.
         return_dict : bool, default False
         check_finite : bool, default True
             Refuse NaN and infinities in the data.
@@ -969,7 +972,8 @@ class Model(Layer):
                 before, after = self._batch_hooks(hooks, "predict")
                 show.start("Predict", count)
                 try:
-                    for batch, done in enumerate(session.walk(count, rows, check_finite, seed=seed, hook=before)):
+                    walk = session.walk(count, rows, check_finite, seed=seed, hook=before)
+                    for batch, done in enumerate(walk):
                         if after is not None:
                             part = [array[batch * rows : done] for array in made]
                             after(batch, {"outputs": shape_like(self._output_form, part)})

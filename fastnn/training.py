@@ -16,7 +16,8 @@ class Arrays:
     """What an epoch over bound arrays runs on: many steps an engine call.
 
     An optimizer whose `driver` is a subclass of this makes the steps by its own rules, in `run`; with
-    `get_state` and `set_state`, as callbacks have them, it keeps more than weights and moments in a Checkpoint.
+    `get_state` and `set_state`, as callbacks have them, it keeps more than weights and moments in a
+    Checkpoint.
 
     Parameters
     ----------
@@ -194,10 +195,10 @@ class Trainer:
                 engine.restore()  # the weights that this epoch began with are what gave the loss
                 kept -= 1
             resumed = kept == self.begun_at[0] and self.begun_at[1] > 0
+            origin = "of the checkpoint" if resumed else f"that epoch {kept} began with"
             raise NonFiniteLossError(
                 f"the loss became NaN or infinite in epoch {epoch}, step {error.step} (both counted from 0); "
-                f"the weights are those {'of the checkpoint' if resumed else f'that epoch {kept} began with'}: "
-                "lower the learning rate, set clipnorm, or scale the data",
+                f"the weights are those {origin}: lower the learning rate, set clipnorm, or scale the data",
                 step=error.step,
                 epoch=epoch,
             ) from None

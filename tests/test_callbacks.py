@@ -75,8 +75,10 @@ def test_decisions_are_keras_s(case, through_a_file):
 @pytest.mark.parametrize(
     "name, higher",
     [
-        ("loss", False), ("val_loss", False), ("a_loss", False), ("val_mae", False), ("mean_squared_error", False),
-        ("accuracy", True), ("val_sparse_categorical_accuracy", True), ("val_auc_1", True), ("f1_score", True),
+        ("loss", False), ("val_loss", False), ("a_loss", False), ("val_mae", False),
+        ("mean_squared_error", False),
+        ("accuracy", True), ("val_sparse_categorical_accuracy", True), ("val_auc_1", True),
+        ("f1_score", True),
         ("val_a_precision", True), ("val_binary_crossentropy", False),
     ],
 )  # fmt: skip
@@ -122,10 +124,17 @@ def test_early_stopping_on_digits():
 
 def test_learning_rates_are_set_and_kept_in_the_history(data):
     model = make(optimizers.SGD(0.1))
-    hooks = [callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2), callbacks.LearningRateScheduler(float)]
+    hooks = [
+        callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2),
+        callbacks.LearningRateScheduler(float),
+    ]
     history = model.fit(*data, epochs=3, verbose=0, callbacks=hooks[0]).history
     assert history["learning_rate"] == [0.05, 0.025, 0.0125]
-    assert model.fit(*data, epochs=3, verbose=0, callbacks=hooks[1]).history["learning_rate"] == [0.0, 1.0, 2.0]
+    assert model.fit(*data, epochs=3, verbose=0, callbacks=hooks[1]).history["learning_rate"] == [
+        0.0,
+        1.0,
+        2.0,
+    ]
     model = make(optimizers.SGD(1.0))
     flat = callbacks.ReduceLROnPlateau("loss", factor=0.1, patience=1, min_delta=1e9)
     history = model.fit(*data, epochs=4, verbose=0, callbacks=flat).history
@@ -180,8 +189,9 @@ for _name in callbacks.EMPTY:
 def test_all_hooks_in_order(data):
     hook = Noting()
     model = make()
-    history = model.fit(*data, batch_size=30, verbose=0, callbacks=hook, validation_data=data,
-                        validation_batch_size=40)
+    history = model.fit(
+        *data, batch_size=30, verbose=0, callbacks=hook, validation_data=data, validation_batch_size=40
+    )
     assert hook.model is model and hook.params["steps"] == 2 and hook.params["samples"] == 50
     names = ["on_train_begin", "on_epoch_begin"]
     for batch in (0, 1):
@@ -222,7 +232,9 @@ def test_stop_in_the_midst_of_an_epoch(data, hook):
         seen.append(logs)
         model.stop_training = batch == 2
 
-    history = model.fit(*data, epochs=5, batch_size=10, verbose=0, callbacks=callbacks.LambdaCallback(**{hook: stop}))
+    history = model.fit(
+        *data, epochs=5, batch_size=10, verbose=0, callbacks=callbacks.LambdaCallback(**{hook: stop})
+    )
     assert len(seen) == 3 and history.epoch == [0]
     assert history.history == {name: [value] for name, value in seen[-1].items()}
 
@@ -254,7 +266,8 @@ def test_what_is_no_callback(data):
 @pytest.mark.parametrize(
     "cls, arguments",
     [
-        ("EarlyStopping", {"mode": "best"}), ("EarlyStopping", {"patience": -1}), ("EarlyStopping", {"monitor": 3}),
+        ("EarlyStopping", {"mode": "best"}), ("EarlyStopping", {"patience": -1}),
+        ("EarlyStopping", {"monitor": 3}),
         ("ReduceLROnPlateau", {"factor": 1.0}), ("LearningRateScheduler", {"schedule": 0.1}),
         ("ModelCheckpoint", {"filepath": "a.keras"}), ("ModelCheckpoint", {"filepath": "a", "save_freq": 0}),
     ],
@@ -294,12 +307,16 @@ def test_model_checkpoint_keeps_the_best(data, tmp_path):
     each = callbacks.ModelCheckpoint(
         str(tmp_path / "new" / "{epoch:02d}-{val_loss:.3f}.fnn"), save_weights_only=True, verbose=0
     )
-    history = model.fit(*data, epochs=6, validation_split=0.2, verbose=0, seed=0, callbacks=[best, each]).history
+    history = model.fit(
+        *data, epochs=6, validation_split=0.2, verbose=0, seed=0, callbacks=[best, each]
+    ).history
     names = sorted(path.name for path in (tmp_path / "new").iterdir())
     assert names == [f"{i + 1:02d}-{value:.3f}.fnn" for i, value in enumerate(history["val_loss"])]
     loaded = fnn.load(tmp_path / "best.fnn")
     lowest = int(np.argmin(history["val_loss"]))
-    assert loaded.evaluate(data[0][40:], data[1][40:])[0] == pytest.approx(history["val_loss"][lowest], rel=1e-5)
+    assert loaded.evaluate(data[0][40:], data[1][40:])[0] == pytest.approx(
+        history["val_loss"][lowest], rel=1e-5
+    )
     loaded.load_weights(tmp_path / "new" / names[-1])
     np.testing.assert_array_equal(loaded.get_weights()[0], model.get_weights()[0])
 
@@ -308,7 +325,9 @@ def test_model_checkpoint_by_batches_and_thresholds(data, tmp_path):
     by_batch = callbacks.ModelCheckpoint(tmp_path / "{epoch}-{batch}.fnn", save_freq=4)
     make().fit(*data, epochs=2, batch_size=10, verbose=0, callbacks=by_batch)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1-4.fnn", "2-3.fnn"]
-    low = callbacks.ModelCheckpoint(tmp_path / "low", "loss", save_best_only=True, initial_value_threshold=0.0)
+    low = callbacks.ModelCheckpoint(
+        tmp_path / "low", "loss", save_best_only=True, initial_value_threshold=0.0
+    )
     make().fit(*data, verbose=0, callbacks=low)
     assert not (tmp_path / "low").exists()
     with pytest.raises(errors.ArgumentError, match="cannot fill in the path .* known are epoch, loss, mae"):
@@ -317,13 +336,17 @@ def test_model_checkpoint_by_batches_and_thresholds(data, tmp_path):
 
 def test_csv_logger(data, tmp_path):
     path = tmp_path / "log.csv"
-    history = make().fit(*data, epochs=3, verbose=0, validation_data=data, callbacks=callbacks.CSVLogger(path))
+    history = make().fit(
+        *data, epochs=3, verbose=0, validation_data=data, callbacks=callbacks.CSVLogger(path)
+    )
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row.pop("epoch")) for row in rows] == [0, 1, 2]
     assert {name: [float(row[name]) for row in rows] for name in rows[0]} == history.history
     first = path.read_text()
-    make().fit(*data, epochs=3, verbose=0, validation_data=data, callbacks=callbacks.CSVLogger(path, append=True))
+    make().fit(
+        *data, epochs=3, verbose=0, validation_data=data, callbacks=callbacks.CSVLogger(path, append=True)
+    )
     lines = path.read_text().splitlines()
     assert len(lines) == 7 and path.read_text().startswith(first)
     make().fit(*data, epochs=2, verbose=0, callbacks=callbacks.CSVLogger(path, separator=";"))
@@ -364,7 +387,9 @@ def test_tensorboard(data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", module)
     board = callbacks.TensorBoard(tmp_path, histogram_freq=2, update_freq=2, write_steps_per_second=True)
     model = make(optimizers.SGD(0.1))
-    history = model.fit(*data, epochs=3, batch_size=25, verbose=0, validation_data=data, callbacks=board).history
+    history = model.fit(
+        *data, epochs=3, batch_size=25, verbose=0, validation_data=data, callbacks=board
+    ).history
     for name, values in history.items():
         folder = "validation" if name.startswith("val_") else "train"
         assert written[folder, "epoch_" + name.removeprefix("val_")] == list(enumerate(values))

@@ -13,9 +13,15 @@ from fastnn import callbacks, errors, layers, optimizers
 def make(dropout=0.0, optimizer=None, dtype="float32", **settings):
     fnn.set_seed(0)
     model = fnn.Sequential(
-        [fnn.Input((4,)), layers.Dense(8, "relu"), layers.Dropout(dropout), layers.Dense(3, "softmax")], dtype=dtype
+        [fnn.Input((4,)), layers.Dense(8, "relu"), layers.Dropout(dropout), layers.Dense(3, "softmax")],
+        dtype=dtype,
     )
-    model.compile(optimizer or optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"], **settings)
+    model.compile(
+        optimizer or optimizers.Adam(0.01),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        **settings,
+    )
     return model
 
 
@@ -77,7 +83,9 @@ def test_as_on_arrays(data, kind):
 
 def test_generators_need_to_know_where_an_epoch_ends(data):
     model = make()
-    with pytest.raises(errors.ArgumentTypeError, match="generator can be read only once; pass steps_per_epoch"):
+    with pytest.raises(
+        errors.ArgumentTypeError, match="generator can be read only once; pass steps_per_epoch"
+    ):
         model.fit(generator(*data), epochs=2)
     with pytest.raises(errors.ArgumentTypeError, match="pass validation_steps"):
         model.fit(*data, epochs=2, validation_data=generator(*data))
@@ -88,7 +96,9 @@ def test_generators_need_to_know_where_an_epoch_ends(data):
             yield from generator(*data)
 
     taken = make()
-    history = taken.fit(endless(), epochs=6, steps_per_epoch=2, verbose=0, validation_data=endless(), validation_steps=3)
+    history = taken.fit(
+        endless(), epochs=6, steps_per_epoch=2, verbose=0, validation_data=endless(), validation_steps=3
+    )
     assert len(history.history["val_loss"]) == 6 and history.params["steps"] == 2
     whole = make()
     whole.fit(*data, batch_size=30, epochs=4, shuffle=False, verbose=0)
@@ -135,7 +145,9 @@ def test_batches_of_all_sizes(data):
     assert model.evaluate(iter(batches)) == pytest.approx(model.evaluate(*data), rel=1e-12)
     weighed = [(x, y, np.where(y == 1, 3.0, 0.5)) if len(x) > 5 else (x, y) for x, y in batches]
     weight = np.concatenate([b[2] if len(b) == 3 else np.ones(len(b[0])) for b in weighed])
-    assert model.evaluate(iter(weighed)) == pytest.approx(model.evaluate(*data, sample_weight=weight), rel=1e-12)
+    assert model.evaluate(iter(weighed)) == pytest.approx(
+        model.evaluate(*data, sample_weight=weight), rel=1e-12
+    )
     history = model.fit(iter(batches), verbose=0).history
     assert np.isfinite(history["loss"][0])
     np.testing.assert_array_equal(model.predict(x for x, _ in batches), model.predict(data[0]))
@@ -154,6 +166,10 @@ def test_dropout_is_keyed_by_update_and_row(data):
     for model, seed in zip(runs, (1, 1, 2)):
         model.fit(Indexed(*data), epochs=2, shuffle=False, seed=seed, verbose=0)
     assert weights(runs[0]) == weights(runs[1]) != weights(runs[2])
+    still, means = make(0.5, optimizers.SGD(0.0)), []
+    look = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: means.append(logs["loss"]))
+    still.fit(iter([data] * 4), verbose=0, callbacks=look)
+    assert np.ptp(means) > 1e-3  # the same batch, and another mask each time
     parts = make(0.5)
     for first in (0, 1):
         parts.fit(Indexed(*data), initial_epoch=first, epochs=first + 1, shuffle=False, seed=1, verbose=0)
@@ -249,7 +265,9 @@ def test_an_end_in_the_midst_stops_the_thread(data):
             read.append(1)
             yield data
 
-    stop = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: setattr(model, "stop_training", batch == 4))
+    stop = callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: setattr(model, "stop_training", batch == 4)
+    )
     model.fit(endless(), verbose=0, callbacks=stop)
     assert not [t for t in threading.enumerate() if t.name == "fastnn-feed"]
     assert 5 <= len(read) <= 5 + 6  # no more than a few are read ahead

@@ -2,9 +2,9 @@
 
     pip install keras==3.15.1 torch==2.13.0 && python tests/golden/make_callbacks.py
 
-Each case is one callback that is told the values of an epoch after the other until it stops training. Kept are, for each
-epoch, the learning rate afterwards, and at the end the epoch it stopped in, the number of epochs told, and the
-epoch whose weights the model has. The optimizer computes with Python floats here.
+Each case is one callback that is told the values of an epoch after the other until it stops training. Kept
+are, for each epoch, the learning rate afterwards, and at the end the epoch it stopped in, the number of
+epochs told, and the epoch whose weights the model has. The optimizer computes with Python floats here.
 """
 
 import json
@@ -21,14 +21,19 @@ RISING = [0.2, 0.5, 0.5, 0.4, 0.6, 0.61, 0.611, 0.55, 0.7, 0.7, 0.69, 0.68, 0.9,
 BROKEN = [1.0, float("nan"), 0.5, float("inf"), float("nan"), 0.49, 0.6, float("nan"), 0.7, 0.8]
 CASES = [  # class, arguments, values
     *(("EarlyStopping", arguments, FALLING) for arguments in (
-        {}, {"patience": 1}, {"patience": 2}, {"patience": 3, "min_delta": 0.05}, {"patience": 3, "restore_best_weights": True},
+        {}, {"patience": 1}, {"patience": 2}, {"patience": 3, "min_delta": 0.05},
+        {"patience": 3, "restore_best_weights": True},
         {"patience": 2, "baseline": 0.6}, {"patience": 5, "baseline": 0.6, "restore_best_weights": True},
-        {"patience": 1, "start_from_epoch": 4}, {"patience": 20, "restore_best_weights": True}, {"min_delta": -0.01},
+        {"patience": 1, "start_from_epoch": 4}, {"patience": 20, "restore_best_weights": True},
+        {"min_delta": -0.01},
     )),
     *(("EarlyStopping", {"mode": "max", **arguments}, RISING) for arguments in (
-        {}, {"patience": 1}, {"patience": 2, "min_delta": 0.1}, {"patience": 3, "baseline": 0.65, "restore_best_weights": True},
+        {}, {"patience": 1}, {"patience": 2, "min_delta": 0.1},
+        {"patience": 3, "baseline": 0.65, "restore_best_weights": True},
     )),
-    *(("EarlyStopping", arguments, BROKEN) for arguments in ({"patience": 1}, {"patience": 3, "restore_best_weights": True})),
+    *(("EarlyStopping", arguments, BROKEN) for arguments in (
+        {"patience": 1}, {"patience": 3, "restore_best_weights": True},
+    )),
     *(("ReduceLROnPlateau", arguments, FALLING) for arguments in (
         {}, {"patience": 1}, {"patience": 2, "factor": 0.5}, {"patience": 1, "cooldown": 2, "factor": 0.3},
         {"patience": 1, "min_lr": 0.004, "factor": 0.5}, {"patience": 2, "min_delta": 0.05}, {"patience": 0},
@@ -68,12 +73,22 @@ def decide(name, arguments, values):
         if model.stop_training:
             break
     callback.on_train_end()
-    return {"rates": rates, "stopped": getattr(callback, "stopped_epoch", 0), "epochs": len(rates), "weights_of": model.epoch}
+    return {
+        "rates": rates,
+        "stopped": getattr(callback, "stopped_epoch", 0),
+        "epochs": len(rates),
+        "weights_of": model.epoch,
+    }
 
 
 if __name__ == "__main__":
     cases = [
-        {"class": name, "arguments": arguments, "values": [repr(v) for v in values], **decide(name, arguments, values)}
+        {
+            "class": name,
+            "arguments": arguments,
+            "values": [repr(v) for v in values],
+            **decide(name, arguments, values),
+        }
         for name, arguments, values in CASES
     ]
     path = Path(__file__).with_name("callbacks.json")
