@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import environment
 
-PARTS = ("training", "inference", "kernels", "import")
+PARTS = ("training", "inference", "kernels", "traced", "import")
 
 
 def table(title, rows, columns):
@@ -73,6 +73,10 @@ def main():
         show("Products, GFLOP/s", result["kernels"]["products"], "gflops")
         show("Pointwise ops, nanoseconds an element", result["kernels"]["pointwise"], "ns")
         show("Ops that move memory, GB/s beside a copy", result["kernels"]["bandwidth"], "gbs")
+    if "traced" in options.only:
+        from . import traced
+        result["traced"] = traced.run(options.quick)
+        show(traced.TITLE, result["traced"])
     if "import" in options.only:
         result["import"] = import_time.run(5 if options.quick else 15)
         table(f"Import, milliseconds (goal: fastnn adds at most {import_time.GOAL_MS})",

@@ -6,7 +6,7 @@ Everything here is the object that fastnn has under its own name; nothing is imp
 import sys
 from types import ModuleType
 
-from . import activations, callbacks, config, initializers, layers, losses, metrics, optimizers, regularizers, utils
+from . import activations, callbacks, config, initializers, layers, losses, metrics, ops, optimizers, regularizers, utils
 from .graph import Tensor as KerasTensor
 from .io import load_model
 from .layers import Input, Layer
@@ -17,7 +17,7 @@ from .optimizers import Optimizer
 
 __all__ = [
     "Input", "KerasTensor", "Layer", "Loss", "Metric", "Model", "Optimizer", "Sequential", "activations", "backend",
-    "callbacks", "config", "initializers", "layers", "losses", "metrics", "models", "optimizers", "regularizers",
+    "callbacks", "config", "initializers", "layers", "losses", "metrics", "models", "ops", "optimizers", "regularizers",
     "saving", "utils",
 ]  # fmt: skip
 
@@ -45,6 +45,7 @@ for _name in (
     "losses",
     "metrics",
     "models",
+    "ops",
     "optimizers",
     "regularizers",
     "saving",

@@ -23,7 +23,9 @@ from .errors import ArgumentError, ArgumentTypeError, DtypeError, GraphError, Sh
 from .graph import MAX_INPUTS, MAX_RANK, Tensor, Value, broadcast_shapes, current_builder
 from .layers.base import Parameter
 
-__all__ = []  # filled by the decorator below
+# Functions of tensors are added at the end.
+__all__ = ["arange", "full", "ndim", "ones", "shape", "zeros"]
+TRACED = []  # names of the functions that become nodes
 
 
 # ---- which of the four kinds ----
@@ -72,7 +74,7 @@ def _op(eager):
                 return traced(*args, **kwargs)
             return eager(*_plain(args), **{k: _plain(v) for k, v in kwargs.items()})
 
-        __all__.append(traced.__name__)
+        TRACED.append(traced.__name__)
         return apply
 
     return decorate
@@ -93,7 +95,7 @@ def _oracle(name):
 def from_ufunc(ufunc, method, inputs, kwargs):
     """What NumPy's function does with a symbolic tensor among its inputs."""
     name = _UFUNCS.get(ufunc.__name__, ufunc.__name__)
-    if method != "__call__" or kwargs or name not in __all__:
+    if method != "__call__" or kwargs or name not in TRACED:
         raise ArgumentTypeError(
             f"np.{ufunc.__name__} cannot work on symbolic tensors; use a function of fastnn.ops."
         )
@@ -571,7 +573,7 @@ def min(x, axis=None, keepdims=False):
     return negative(_reduced("max_to", "min", negative(x), axes, keepdims))
 
 
-amax, amin = max, min
+amax, amin = max, min  # as NumPy names them
 
 
 @_op(np.prod)
@@ -1085,14 +1087,17 @@ def log_softmax(x, axis=-1):
 # ---- integers and types ----
 
 
-def _eager_one_hot(x, num_classes, axis=-1):
-    made = (np.asarray(x)[..., None] == np.arange(num_classes)).astype(np.float64)
+def _eager_one_hot(x, num_classes, axis=-1, dtype=None):
+    made = (np.asarray(x)[..., None] == np.arange(num_classes)).astype(dtype or np.float64)
     return made if axis == -1 else np.moveaxis(made, -1, axis)
 
 
 @_op(_eager_one_hot)
-def one_hot(x, num_classes, axis=-1):
-    """1.0 at the index that x holds, along a new last dimension (or one at `axis`) of `num_classes`."""
+def one_hot(x, num_classes, axis=-1, dtype=None):
+    """1.0 at the index that x holds, along a new last dimension (or one at `axis`) of `num_classes`.
+
+    `dtype` is that of the result for arrays.
+    """
     num_classes = check_int("ops.one_hot", "num_classes", num_classes, low=1)
     if isinstance(x, Value) and x.dtype == "int32":
         made = x.builder.once("one_hot", x, shape=(*x.shape, num_classes))
@@ -1177,6 +1182,30 @@ def convert_to_tensor(x, dtype=None):
     return _lift(x)[0] if dtype is None else cast(x, dtype)
 
 
+# ---- arrays that functions of tensors use ----
+
+
+def zeros(shape, dtype="float64"):
+    """An array of zeros."""
+    return np.zeros(shape, _dtype_name(dtype))
+
+
+def ones(shape, dtype="float64"):
+    """An array of ones."""
+    return np.ones(shape, _dtype_name(dtype))
+
+
+def full(shape, fill_value, dtype=None):
+    """An array of one value."""
+    return np.full(shape, fill_value, None if dtype is None else _dtype_name(dtype))
+
+
+def arange(start, stop=None, step=1, dtype=None):
+    """An array of numbers from `start` up to but not including `stop`; of one argument from 0."""
+    start, stop = (0, start) if stop is None else (start, stop)
+    return np.arange(start, stop, step, None if dtype is None else _dtype_name(dtype))
+
+
 # ---- gradients and modes ----
 
 
@@ -1200,3 +1229,6 @@ def in_training(x1, x2):
         whole = broadcast_shapes([v.shape for v in _aligned("in_training", [a, b])])
         a, b = broadcast_to(a, whole), broadcast_to(b, whole)
     return a if a.id == b.id else a.builder.once("in_training", a, b)
+
+
+__all__ += [*TRACED, "amax", "amin"]

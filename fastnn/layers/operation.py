@@ -28,8 +28,8 @@ class Operation(Layer):
     def __init__(self, function, arguments, keywords=None, name=None, **kwargs):
         from .. import ops
 
-        if function not in ops.__all__:
-            raise UnknownNameError.among("function of fastnn.ops", function, ops.__all__)
+        if function not in ops.TRACED:
+            raise UnknownNameError.among("function of fastnn.ops", function, ops.TRACED)
         super().__init__(name=name or auto_name(function), **kwargs)
         self.function, self.arguments, self.keywords = function, arguments, dict(keywords or {})
         self.built = True
