@@ -1,8 +1,10 @@
 """Layers, activations and regularizers of a user's own: weights, gradients, errors, files."""
 
 import copy
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,6 +62,19 @@ def make_model(dtype="float32"):
     model = Model(x, y, dtype=dtype)
     model.compile(fnn.optimizers.Adam(0.01), "mse")
     return model
+
+
+def test_the_example_of_the_readme():
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    example = re.search(r"## Your own layers and losses\n\n```py\n(.*?)```", text, re.S)[1]
+    names = {"fnn": fnn, "X": X, "W": Y[:3]}
+    exec(example, names)
+    target = X[:, :1]
+    d = np.abs(target - names["model"].predict(np.c_[X, target]))
+    expected = np.where(d < 1, 0.5 * d * d, d - 0.5).mean()
+    assert names["model"].evaluate(np.c_[X, target], target, verbose=0) == pytest.approx(expected, rel=1e-5)
+    assert names["value"] == pytest.approx(np.tanh(X @ Y[:3]).sum(), rel=1e-12)
+    assert names["gradient"].shape == (3, 2)
 
 
 def test_weights_stand_in_keras_order_under_paths():
