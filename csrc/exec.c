@@ -43,7 +43,8 @@ static void run_stage(const fnn_stage *stage, int thread, int threads, int64_t l
 
 /* A chain of cheap row-wise stages: block after block of samples, so that what one stage writes is
  * still in the L1 cache when the next one reads it. */
-static void run_chain(const fnn_stage *stage, int thread, int threads, int64_t lo, int64_t hi, void *scratch) {
+static void run_chain(const fnn_stage *stage, int thread, int threads, int64_t lo, int64_t hi,
+                      void *scratch) {
     for (int64_t at = lo; at < hi; at += stage->block) {
         int64_t end = hi - at < stage->block ? hi : at + stage->block;
         for (int k = 0; k < stage->chain; k++) run_stage(&stage[k], thread, threads, at, end, scratch);
@@ -73,8 +74,8 @@ static void walk(void *arg, int thread, int threads) {
                     else run_chain(stage, thread, of, lo, hi, scratch);
                 }
         }
-        /* The end of the job is the last meeting, unless rows are still to be copied out. Thread 0 passes alone
-         * from one phase of its own to the next; but after phase 0, whose faults end the step, all meet. */
+        /* The end of the job is the last meeting, unless rows are still to be copied out. Thread 0 passes
+         * alone from one phase of its own to the next; but after phase 0, whose faults end the step, all meet. */
         bool meet = i + 1 == s->n_phases ? s->n_ports > s->n_in_ports
                                          : i == 0 || of > 1 || is_shared(s, i + 1, threads);
         if (threads > 1 && meet) fnn_pool_barrier(thread, threads);
@@ -90,7 +91,8 @@ static double element(const fnn_session *s, const fnn_view *v, int64_t i) {
     return s->model->program.real == TYPE_F64 ? ((const double *)v->p)[i] : (double)((const float *)v->p)[i];
 }
 
-/* Adds this batch's losses, metrics, penalties and tallies, each in the order of its rows; returns its loss. */
+/* Adds this batch's losses, metrics, penalties and tallies, each in the order of its rows; returns its
+ * loss. */
 static double add_up(fnn_session *s) {
     const fnn_program *p = &s->model->program;
     double rows = (double)s->step.rows, batch_loss = 0, *tally = s->sums + 2 * p->n_roots;
@@ -125,7 +127,8 @@ static double add_up(fnn_session *s) {
     return batch_loss;
 }
 
-/* Calls on each number of the results, in their order: copies them from the sums to `out`, or back from `in`. */
+/* The numbers of the results, in their order: copies them from the sums to `out`, or back from `in`; returns
+ * how many there are. */
 static int64_t copy_sums(const fnn_session *s, double *out, const double *in, int64_t count) {
     static const fnn_root_kind kinds[] = {ROOT_LOSS, ROOT_METRIC, ROOT_PENALTY};
     const fnn_program *p = &s->model->program;
@@ -143,7 +146,9 @@ static int64_t copy_sums(const fnn_session *s, double *out, const double *in, in
     return n;
 }
 
-int fnn_results(const fnn_session *s, double *values, int count) { return (int)copy_sums(s, values, NULL, count); }
+int fnn_results(const fnn_session *s, double *values, int count) {
+    return (int)copy_sums(s, values, NULL, count);
+}
 
 /* ---- passes ---- */
 
@@ -238,7 +243,8 @@ static int set_results(fnn_session *s, const double *values, int count, fnn_erro
     if (count != needed)
         return fnn_fail(err, FNN_ERR_ARGUMENT, "%d results for a session of %lld", count, (long long)needed);
     if (!s->begun || s->steps_done != s->pass.first_step)
-        return fnn_fail(err, FNN_ERR_STATE, "results are put back after a pass was begun, before its first step");
+        return fnn_fail(err, FNN_ERR_STATE,
+                        "results are put back after a pass was begun, before its first step");
     copy_sums(s, NULL, values, count);
     return FNN_OK;
 }

@@ -147,12 +147,13 @@ FNN_API int fnn_begin(fnn_session *session, const fnn_pass *pass, fnn_error *err
  * holds one learning rate a step (lr_count >= steps run) or a single one for all (lr_count 1). */
 FNN_API int fnn_run(fnn_session *session, int64_t max_steps, double max_ms, const double *lr,
                     int64_t lr_count, int64_t *steps_done, int *finished, fnn_error *err);
-/* Sums since fnn_begin: (sum, weight) for each loss root, then for each metric, then for each penalty; then the
- * elements of each tally, row-major. A loss divides by the samples seen, a metric by the sum of its sample
- * weights, a penalty by the samples seen. Returns how many numbers there are; those beyond `count` are left out. */
+/* Sums since fnn_begin: (sum, weight) for each loss root, then for each metric, then for each penalty; then
+ * the elements of each tally, row-major. A loss divides by the samples seen, a metric by the sum of its sample
+ * weights, a penalty by the samples seen. Returns how many numbers there are; those beyond `count` are left
+ * out. */
 FNN_API int fnn_results(const fnn_session *session, double *values, int count);
-/* Puts back the sums of an interrupted pass, all that fnn_results gave: after fnn_begin with its first_step, before
- * the first step. */
+/* Puts back the sums of an interrupted pass, all that fnn_results gave: after fnn_begin with its first_step,
+ * before the first step. */
 FNN_API int fnn_set_results(fnn_session *session, const double *values, int count, fnn_error *err);
 /* After a run in FNN_GRADIENTS: the gradient of the i-th grad root, row-major. */
 FNN_API int fnn_gradient(fnn_session *session, int index, void *values, int64_t count, fnn_error *err);

@@ -1,9 +1,9 @@
 /* Layouts: which matrices without a batch are stored as panels (see fnn_layout), and the copies between the
  * layouts that the program's text knows nothing of.
  *
- * Panels are native to products, so parameters and the gradients of kernels have them, and elementwise work on
- * these that leaves the zeros of the padding alone keeps them. Everything else is row-major. Where an op needs the
- * other layout, a copy of the tensor is made before it, once for all its readers. */
+ * Panels are native to products, so parameters and the gradients of kernels have them, and elementwise work
+ * on these that leaves the zeros of the padding alone keeps them. Everything else is row-major. Where an op
+ * needs the other layout, a copy of the tensor is made before it, once for all its readers. */
 #include "internal.h"
 
 #include <stdlib.h>
@@ -21,8 +21,8 @@ static bool is_matrix(const fnn_tensor *t) { return !t->batched && t->ndim == 2;
 /* Do all matrices of this op share one layout, whichever it is? */
 static bool follows(const fnn_program *p, const fnn_node *n) {
     switch (n->op) {
-    case OP_add: case OP_subtract: case OP_multiply: case OP_penalty_grad: case OP_clip_value: case OP_clip_norm:
-    case OP_in_training: break;
+    case OP_add: case OP_subtract: case OP_multiply: case OP_penalty_grad: case OP_clip_value:
+    case OP_clip_norm: case OP_in_training: break;
     default: return false;
     }
     const fnn_tensor *out = &p->tensors[n->out[0]];

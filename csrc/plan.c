@@ -5,7 +5,8 @@
  *   2. fuse: product + bias + relu; kernel gradient + penalty + update
  *   3. give every stage a phase: inside one, a thread needs only its own rows (or part of a parameter)
  *   4. place the tensors: in place where a kernel may, or in the memory of a dead tensor of the same size
- *   5. turn nodes into stages with pointers, ranges and an estimate of their cost; join cheap ones into chains
+ *   5. turn nodes into stages with pointers, ranges and an estimate of their cost; join cheap ones into
+ *      chains
  */
 #include "internal.h"
 
@@ -167,7 +168,8 @@ static fnn_share share_of(const planner *w, const fnn_node *n) {
     switch (info_of(n)->rule) {
     case RULE_MATMUL_TN: return SHARE_TILES;
     case RULE_EMBED_GRAD: return SHARE_PANELS;
-    case RULE_SAME: case RULE_CLIP: case RULE_UPDATE: case RULE_SUM_ROWS: case RULE_MOMENTS: return SHARE_ELEMENTS;
+    case RULE_SAME: case RULE_CLIP: case RULE_UPDATE: case RULE_SUM_ROWS: case RULE_MOMENTS:
+        return SHARE_ELEMENTS;
     case RULE_MAP: return is_flat_map(w, n) ? SHARE_ELEMENTS : SHARE_ONE;
     default: return SHARE_ONE;
     }
@@ -185,7 +187,8 @@ static int max_int(int a, int b) { return a > b ? a : b; }
 static bool own_share(const planner *w, const fnn_node *before, const fnn_node *after) {
     fnn_share a = share_of(w, before), b = share_of(w, after);
     if (a == SHARE_ROWS || b == SHARE_ROWS) return a == b && !mixes_rows(after);
-    if (a == SHARE_ONE || b == SHARE_ONE || a == SHARE_PANELS || b == SHARE_PANELS) return a == b && a == SHARE_ONE;
+    if (a == SHARE_ONE && b == SHARE_ONE) return true;
+    if (a == SHARE_ONE || b == SHARE_ONE || a == SHARE_PANELS || b == SHARE_PANELS) return false;
     return same_extent(worked_on(w, before), worked_on(w, after));
 }
 
@@ -332,7 +335,8 @@ static bool is_free(const place *at, int position, int phase, bool in_place) {
 static bool may_work_in_place(int op) {
     switch (fnn_ops[op].rule) {
     case RULE_BIAS: case RULE_MAP: return true;
-    case RULE_SAME: return op != OP_softmax_grad && op != OP_log_softmax_grad && op != OP_mix && op != OP_mix_grad;
+    case RULE_SAME:
+        return op != OP_softmax_grad && op != OP_log_softmax_grad && op != OP_mix && op != OP_mix_grad;
     default: return false;
     }
 }
@@ -465,8 +469,8 @@ static double ns_element(int op) {
     case OP_tanh_grad: case OP_relu: case OP_relu_grad: case OP_leaky_relu: case OP_leaky_relu_grad:
     case OP_selu_grad: case OP_softsign: case OP_softsign_grad:
     case OP_add: case OP_subtract: case OP_multiply: case OP_maximum: case OP_minimum: case OP_less:
-    case OP_less_equal: case OP_equal: case OP_where: case OP_affine: case OP_abs: case OP_sign: case OP_square:
-    case OP_floor: return 0.2;
+    case OP_less_equal: case OP_equal: case OP_where: case OP_affine: case OP_abs: case OP_sign:
+    case OP_square: case OP_floor: return 0.2;
     default: return 1;
     }
 }
@@ -513,8 +517,8 @@ static int64_t extent(const fnn_tensor *t, int from, int to) {
 static int64_t rows_a_sample(const planner *w, const fnn_node *n) {
     const fnn_tensor *out = worked_on(w, n);
     switch (fnn_ops[n->op].rule) {
-    case RULE_MAP: case RULE_REDUCE: case RULE_BROADCAST: case RULE_TRANSPOSE: case RULE_CONCAT: case RULE_SLICE:
-    case RULE_PAD: case RULE_RESHAPE: case RULE_RANDOM: case RULE_WARP: case RULE_SCALAR: case RULE_LAYOUT:
+    case RULE_MAP: case RULE_REDUCE: case RULE_BROADCAST: case RULE_TRANSPOSE: case RULE_CONCAT:
+    case RULE_SLICE: case RULE_PAD: case RULE_RESHAPE: case RULE_RANDOM: case RULE_WARP: case RULE_SCALAR: case RULE_LAYOUT:
     case RULE_FULL: return 1;
     case RULE_SAME: return mixes_rows(n) ? 1 : out->lead;
     case RULE_LOSS: case RULE_LOSS_IDX: return w->p->tensors[n->in[0]].lead;
@@ -524,8 +528,10 @@ static int64_t rows_a_sample(const planner *w, const fnn_node *n) {
 
 /* ---- walks: see fnn_walk ---- */
 
-/* One operand's strides along the `rank` dimensions (the batch left out) of the walk, 0 where it is broadcast. */
-static void set_strides(const planner *w, fnn_walk *walk, int operand, int tensor, int rank, const int64_t *dim) {
+/* One operand's strides along the `rank` dimensions (the batch left out) of the walk, 0 where it is
+ * broadcast. */
+static void set_strides(const planner *w, fnn_walk *walk, int operand, int tensor, int rank,
+                        const int64_t *dim) {
     const fnn_tensor *t = &w->p->tensors[tensor];
     int own = t->ndim - t->batched;
     int64_t stride = 1;
@@ -694,7 +700,7 @@ static void write_constants(planner *w) {
 enum {
     CHAIN_BYTES = 32 << 10,          /* of a block: the L1 cache of a core */
     CHAIN_BUFFERS = 32,              /* at most, so that a call is long beside its start */
-    BLOCK_UNIT = 16                  /* samples: whole groups of the kernels that go by several rows at a time */
+    BLOCK_UNIT = 16                  /* samples: whole groups of the kernels that go by several rows */
 };
 
 static bool may_chain(const planner *w, int first) {
@@ -704,7 +710,8 @@ static bool may_chain(const planner *w, int first) {
 }
 
 /* Adds what a sample of this tensor takes to *bytes, unless its place was counted for this chain before. */
-static void count_buffer(const planner *w, int tensor, int chain, int *counted, int *buffers, int64_t *bytes) {
+static void count_buffer(const planner *w, int tensor, int chain, int *counted, int *buffers,
+                         int64_t *bytes) {
     int at = w->place_of[tensor];
     if (at < 0 || !w->places[at].batched || counted[at] == chain) return;
     counted[at] = chain;
@@ -758,7 +765,8 @@ static void make_phases(fnn_session *s) {
 
 /* ---- sessions ---- */
 
-/* How many classes, rows or columns the node's int32 input, the `at`-th one, chooses from; 0 where it is no index. */
+/* How many classes, rows or columns the node's int32 input, the `at`-th one, chooses from; 0 where it is no
+ * index. */
 static int64_t classes_of(const planner *w, const fnn_node *n, int *at) {
     const fnn_tensor *tensors = w->p->tensors;
     switch (info_of(n)->rule) {

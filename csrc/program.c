@@ -302,7 +302,8 @@ static bool same_rule_holds(const fnn_node *n, const fnn_tensor *const *in, cons
         if (!same_shape(in[0], in[i])) return false;
     if (!same_shape(in[0], out)) return false;
     switch (n->op) {
-    case OP_softmax: case OP_log_softmax: case OP_softmax_grad: case OP_log_softmax_grad: return is_rows(in[0]);
+    case OP_softmax: case OP_log_softmax: case OP_softmax_grad: case OP_log_softmax_grad:
+        return is_rows(in[0]);
     case OP_dropout: return in[0]->batched && n->attr[0] >= 0 && n->attr[0] < 1 && is_key(n->attr[1]);
     case OP_mix: case OP_mix_grad: return in[0]->batched && n->attr[0] > 0 && is_key(n->attr[1]);
     case OP_penalty_grad: case OP_clip_value: return !in[0]->batched;

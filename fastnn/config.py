@@ -71,8 +71,8 @@ def show_config(mode="stdout"):
     Returns
     -------
     dict or None
-        "fastnn", "numpy", "python" (versions), "platform", "instruction sets" (those that are built in, best
-        first: {name: whether this CPU runs it}), "active" (the one in use; FASTNN_ISA forces another), "threads".
+        "fastnn", "numpy", "python" (versions), "platform", "instruction sets" (those built in, best first:
+        {name: whether this CPU runs it}), "active" (the one in use; FASTNN_ISA forces another), "threads".
     """
     import platform
 

@@ -53,8 +53,8 @@ UPDATES = {
 KINDS = (
     "unary binary flat_unary flat_binary matmul matmul_nt matmul_tn kernel dense bias sum_rows concat slice "
     "reshape loss index_loss loss_grad seed penalty penalty_grad sum_squares clip_value clip_norm "
-    "smooth positive joining choosing reduce argmax broadcast transpose pad mean_rows moments layer_norm full "
-    "random index in_training mix"
+    "smooth positive joining choosing reduce argmax broadcast transpose pad mean_rows moments layer_norm "
+    "full random index in_training mix"
 ).split()
 
 
@@ -517,7 +517,8 @@ def threads_as_before():
 @given(programs(), st.sampled_from(BATCHES), st.integers(0, 99))
 def test_random_programs(mode, made, rows, seed):
     program, classes = made
-    assume(rows * sum(math.prod(t.shape[1:]) for t in program.tensors if t.batched) < 2_000_000)  # joins can double again and again
+    # Joins can double again and again.
+    assume(rows * sum(math.prod(t.shape[1:]) for t in program.tensors if t.batched) < 2_000_000)
     values = values_for(program, classes, rows, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -536,7 +537,8 @@ def test_random_programs(mode, made, rows, seed):
 
 # ---- the rules of shapes, which stand in two languages ----
 
-# Inputs that fit, of rules that chance seldom meets; the last shape is the output's where the rule asks for it.
+# Inputs that fit, of rules that chance seldom meets; the last shape is the output's where the rule asks for
+# it.
 FITTING = {
     "BIAS": [(None, 2), (2,)],
     "SPREAD": [(2,), (None, 2)],
@@ -727,8 +729,9 @@ def test_an_output_does_not_stand_where_a_broadcast_input_is_still_read():
 def test_samples_are_mixed_when_all_threads_have_theirs():
     def build(p):
         x = p.add_tensor("input", (None, 17))
-        mixed = p.add_node("mix", (p.add_node("tanh", (x,)),), {"alpha": 0.4, "key": 1})
-        back = p.add_node("mix_grad", (p.add_node("mix", (x,), {"alpha": 0.4, "key": 2}),), {"alpha": 0.4, "key": 2})
+        attrs = {"alpha": 0.4, "key": 1}
+        mixed = p.add_node("mix", (p.add_node("tanh", (x,)),), attrs)
+        back = p.add_node("mix_grad", (p.add_node("mix", (x,), attrs),), attrs)
         p.add_root("loss", p.add_node("squared_error", (mixed, back)))
 
     updated(build, rows=2000)

@@ -1,5 +1,6 @@
 /* Programs, plans and passes through the public header alone: a net that learns XOR, its bits, its gradients,
- * products without a batch and tallies, hostile texts, threads inside a step and beside it, and the caller's floating-point state. */
+ * products without a batch and tallies, hostile texts, threads inside a step and beside it, and the caller's
+ * floating-point state. */
 #include "../fastnn.h"
 
 #include <fenv.h>
@@ -265,8 +266,8 @@ static void try_text(const char *text, size_t length, long *accepted) {
     fnn_model_free(m);
 }
 
-/* ---- what is not a layer's: p = sigmoid(sum(f tanh(x (v w)))), f 0.5 in training and 1 else; the product v w has
- * no batch, and a tally adds up how much of each class was given to each ---- */
+/* ---- what is not a layer's: p = sigmoid(sum(f tanh(x (v w)))), f 0.5 in training and 1 else; the product v w
+ * has no batch, and a tally adds up how much of each class was given to each ---- */
 static const char free_text[] =
     "fastnn-program 1\n"
     "dtype float64\n"
@@ -367,11 +368,13 @@ static void check_free_program(void) {
             right[2 * y[i][0]] += 1 - p;
             right[2 * y[i][0] + 1] += p;
         }
-        if (fnn_session_create(m, FNN_EVALUATE, 32, FNN_GUARD | (training ? FNN_TRAINING : 0), &s, &err)) continue;
-        CHECK(run_pass(s, 32, 0, 0, results) == FNN_OK && fnn_session_check(s, NULL) == FNN_OK, "a tally's pass");
+        int flags = FNN_GUARD | (training ? FNN_TRAINING : 0);
+        if (fnn_session_create(m, FNN_EVALUATE, 32, flags, &s, &err)) continue;
+        CHECK(run_pass(s, 32, 0, 0, results) == FNN_OK && fnn_session_check(s, NULL) == FNN_OK,
+              "a tally's pass");
         for (int i = 0; i < 4; i++)
-            CHECK(fabs(results[2 + i] - right[i]) < 1e-9 * N, "tally %d, training %d: %g, by hand %g", i, training,
-                  results[2 + i], right[i]);
+            CHECK(fabs(results[2 + i] - right[i]) < 1e-9 * N, "tally %d, training %d: %g, by hand %g", i,
+                  training, results[2 + i], right[i]);
         fnn_session_free(s);
     }
     /* Interrupted after the fifth step, and gone on with by another session. */
