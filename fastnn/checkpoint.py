@@ -32,7 +32,6 @@ from .errors import (
     UnknownNameError,
 )
 from .graph import Program
-from .layers.base import Constant
 
 
 def state_of(model):
@@ -67,7 +66,7 @@ def tidy(path):
 def write(path, trainer, state, finished):
     """Writes the file; leaves it as it is where a weight or moment is not finite."""
     model, (values, iterations) = trainer.model, state
-    constants = {id for id, p in model._stored_params() if isinstance(p, Constant)}
+    constants = {id for id, p in model._stored_params() if p.constant}
     if not all(np.isfinite(value).all() for (id, _), value in values.items() if id not in constants):
         return
     tensors = []

@@ -906,7 +906,7 @@ class Builder:
         array = np.ascontiguousarray(array, np.float64)
         key = array.shape, array.tobytes()
         if key not in self._constants:
-            count = sum(isinstance(p, Constant) for p in self.params)
+            count = sum(p.constant for p in self.params)
             self._constants[key] = Constant(f"constant/{count}", array)
             self._constants[key].become(self.program.dtype)
         return self.param(self._constants[key])

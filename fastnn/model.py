@@ -24,7 +24,7 @@ from .errors import (
 )
 from .graph import Tensor, layers_between, replay, trace
 from .history import History
-from .layers.base import Constant, Layer
+from .layers.base import Layer
 from .layers.core import Input
 from .losses import Loss
 from .structure import any_symbolic, flatten, metrics_per_output, per_output, shape_like, unique
@@ -117,7 +117,7 @@ class Model(Layer):
                 raise GraphError(
                     f"{self._label} holds two layers named {layer.name!r}; give one another name"
                 )
-        own = [p for _, p in self._params if not isinstance(p, Constant)]
+        own = [p for _, p in self._params if not p.constant]
         by_name = _ByName((p.name, p) for p in own)
         if len(by_name) != len(own):
             raise GraphError(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .errors import ProgramError, ShapeError
+from .errors import GraphError, ProgramError, ShapeError
 from .graph import Builder, Program, Value
 
 
@@ -50,6 +50,12 @@ class Trace:
             builder.program.add_root("output" if value.batched else "tally", value.id)
         builder.finish()
         constants = [p for p in builder.params if p not in set(weights)]
+        for p in constants:
+            if not p.constant:
+                raise GraphError(
+                    f"The parameter {p.name!r} is used by a function or layer that it does not belong to, which a "
+                    "file cannot express; share the whole layer: call it twice."
+                )
         return cls(builder.program.text(), [_hex(p.value) for p in constants], listed)
 
     def get_config(self):

@@ -198,10 +198,27 @@ def test_a_shared_layer_of_ones_own_serves_inputs_of_several_shapes(tmp_path):
 
 
 def test_a_file_with_a_part_shared_outside_is_refused(tmp_path):
+    class Transposed(layers.Layer):
+        def __init__(self, kernel):
+            super().__init__()
+            self.kernel = kernel
+
+        def call(self, x):
+            return x @ ops.transpose(self.kernel)
+
     block, x = Block(4, name="block"), Input((3,))
     model = Model(x, block.inner(block(x)))
     with pytest.raises(GraphError, match="share the parameter 'block/inner/kernel', which a file cannot express"):
         model.save(tmp_path / "m.fnn")
+    dense = Dense(2, name="coder")
+    h = dense(x)
+    tied = Model(x, Transposed(dense.kernel)(h))
+    tied.compile("sgd", "mse")
+    before = tied.evaluate(X, X, verbose=0)
+    tied.fit(X, X, epochs=5, verbose=0)
+    assert tied.evaluate(X, X, verbose=0) < before
+    with pytest.raises(GraphError, match="'coder/kernel' is used by a function or layer that it does not belong to"):
+        tied.save(tmp_path / "m.fnn")
 
 
 def test_layers_can_be_called_as_outside_training():

@@ -42,6 +42,8 @@ class Parameter(Arithmetic):
         Whether training updates it.
     """
 
+    constant = False  # whether it is an array that a traced function uses, not a weight
+
     def __init__(self, name, shape, initializer, regularizer=None, trainable=True, dtype="float32"):
         self.name, self.shape, self.dtype = name, tuple(shape), dtype
         self.initializer, self.regularizer, self.trainable = initializer, regularizer, bool(trainable)
@@ -143,6 +145,8 @@ class Parameter(Arithmetic):
 
 class Constant(Parameter):
     """An array that a traced function uses: a parameter of the engine, but none of a layer or model."""
+
+    constant = True
 
     def __init__(self, name, array):
         super().__init__(name, array.shape, None, trainable=False, dtype="float64")
