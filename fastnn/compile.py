@@ -154,8 +154,9 @@ def compile_program(
         penalties = traced + _add_penalties(builder, params, views)
         sources = [i for i, p in params if p.trainable] + [t.id for t in program.of_kind("input")]
         gradients = _add_gradients(builder, sources, *views)
-        if optimizer is not None:
-            updates = add_updates(program, params, views[0], optimizers.get(optimizer))
+        optimizer = optimizers.get(optimizer)
+        if optimizer is not None and optimizer.driver is None:
+            updates = add_updates(program, params, views[0], optimizer)
     program.nodes.extend(averages)
     program.verify()
     for constant in list(builder.params)[len(params) :]:

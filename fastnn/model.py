@@ -1000,6 +1000,11 @@ class Model(Layer):
         self._needs_compiled("train_on_batch")
         self._build_for(x)
         self._needs_loss("train_on_batch")
+        if self.optimizer.driver is not None:
+            raise ArgumentError(
+                f"train_on_batch takes one step on one batch, but {type(self.optimizer).__name__} goes on from what it "
+                "learnt of all samples; use fit"
+            )
         arrays, count = self._bind_batch(x, y, sample_weight)
         self._weigh_classes(arrays, class_weight)
         if self._batch_seed is None:

@@ -5,7 +5,7 @@ import weakref
 import numpy as np
 
 from . import schedules  # noqa: F401  (fastnn.optimizers.schedules, as in Keras)
-from .arguments import check_float
+from .arguments import check_float, check_int
 from .errors import ArgumentError, NotCompiledError
 from .registry import Configurable, Registry, auto_name, snake_case
 from .schedules import LearningRateSchedule
@@ -533,6 +533,121 @@ class Rprop(Optimizer):
             "step_min": self.step_sizes[0],
             "step_max": self.step_sizes[1],
         }
+
+
+class _SecondOrder(Optimizer):
+    """What the optimizers share that choose their steps themselves.
+
+    Attributes
+    ----------
+    converged : str or None
+        Why the last `fit` ended before its epochs were over; None if it did not.
+    """
+
+    full_batch = True
+    converged = None
+
+    def _tolerances(self, tolerance_grad, tolerance_change):
+        owner = type(self).__name__
+        self.tolerance_grad = check_float(owner, "tolerance_grad", tolerance_grad, low=0)
+        self.tolerance_change = check_float(owner, "tolerance_change", tolerance_change, low=0)
+
+
+@registry.alias("lbfgs")
+class LBFGS(_SecondOrder):
+    """Limited-memory BFGS with a strong Wolfe line search (Liu, Nocedal, Mathematical Programming 45, 1989).
+
+    An epoch is one iteration over all samples, whose loss and gradient the line search takes as often as it
+    needs. Dropout, augmentation and statistics of the batch would change the function from one evaluation to the
+    next and are refused.
+
+    Parameters
+    ----------
+    learning_rate : float or LearningRateSchedule, default 1.0
+        The first step that a line search tries, in units of the quasi-Newton step.
+    history_size : int, default 10
+        Pairs of steps and changes of the gradient that stand for the curvature.
+    max_line_search : int, default 25
+        Evaluations an iteration.
+    tolerance_grad : float, default 1e-7
+        Training ends where no element of the gradient is larger.
+    tolerance_change : float, default 1e-9
+        Training ends where an iteration changes the loss by less than this share of it.
+    name : str, optional
+    """
+
+    def __init__(
+        self,
+        learning_rate=1.0,
+        history_size=10,
+        max_line_search=25,
+        tolerance_grad=1e-7,
+        tolerance_change=1e-9,
+        name=None,
+    ):
+        super().__init__(learning_rate, name=name)
+        self.history_size = check_int("LBFGS", "history_size", history_size, 1)
+        self.max_line_search = check_int("LBFGS", "max_line_search", max_line_search, 1)
+        self._tolerances(tolerance_grad, tolerance_change)
+
+    @property
+    def driver(self):
+        from .second_order import LBFGSDriver
+
+        return LBFGSDriver
+
+
+@registry.alias("levenberg_marquardt")
+class LevenbergMarquardt(_SecondOrder):
+    """Damped Gauss-Newton steps for small regression nets (Levenberg, Quart. Appl. Math. 2, 1944).
+
+    With the residuals r, their Jacobian J, the mean m of the diagonal of J'J and the damping d, a step solves
+    (J'J + d m I) s = -J'r; d shrinks after a step that lowers the loss and grows until one does (Hagan, Menhaj,
+    IEEE Trans. Neural Networks 5, 1994). An epoch is one such step over all samples. For
+    Dense layers, the loss mean_squared_error and L2 penalties; best with dtype="float64".
+
+    Parameters
+    ----------
+    damping : float, default 1e-3
+        At the start.
+    damping_increase, damping_decrease : float, default 10.0
+        Factors above 1.
+    max_damping : float, default 1e10
+        Training ends where it is reached.
+    tolerance_grad : float, default 1e-7
+        Training ends where no element of the gradient is larger.
+    tolerance_change : float, default 1e-9
+        Training ends where an iteration changes the loss by less than this share of it.
+    max_parameters : int, default 4000
+        More are refused: time grows with their cube, memory with their square.
+    name : str, optional
+    """
+
+    def __init__(
+        self,
+        damping=1e-3,
+        damping_increase=10.0,
+        damping_decrease=10.0,
+        max_damping=1e10,
+        tolerance_grad=1e-7,
+        tolerance_change=1e-9,
+        max_parameters=4000,
+        name=None,
+    ):
+        super().__init__(1.0, name=name)
+        owner = "LevenbergMarquardt"
+        self.damping = check_float(owner, "damping", damping, low=0, exclusive=("low",))
+        for argument, value in (("damping_increase", damping_increase), ("damping_decrease", damping_decrease)):
+            setattr(self, argument, check_float(owner, argument, value, low=1, exclusive=("low",)))
+        self.max_damping = check_float(owner, "max_damping", max_damping, low=self.damping)
+        self.max_parameters = check_int(owner, "max_parameters", max_parameters, 1)
+        self._tolerances(tolerance_grad, tolerance_change)
+
+    @property
+    def driver(self):
+        from .second_order import LevenbergMarquardtDriver
+
+        return LevenbergMarquardtDriver
 
 
 get, serialize, deserialize = registry.get, registry.serialize, registry.deserialize
