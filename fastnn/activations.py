@@ -1,8 +1,8 @@
 """Activations: functions of a symbolic tensor, a program tensor or an array.
 
 A layer takes one by name, as `fastnn.activations.relu`, or with arguments as
-`functools.partial(fastnn.activations.leaky_relu, negative_slope=0.1)`. A function of one's own, made of functions
-of `fastnn.ops`, is traced and differentiated.
+`functools.partial(fastnn.activations.leaky_relu, negative_slope=0.1)`. A function of one's own, made of
+functions of `fastnn.ops`, is traced and differentiated.
 """
 
 import functools
@@ -52,7 +52,11 @@ def _as_real(x):
 
 def _keyworded(function):
     """A partial with its positional arguments turned into keywords, so that it can be written down."""
-    if not isinstance(function, functools.partial) or not function.args or function.func not in _FUNCTIONS.values():
+    if (
+        not isinstance(function, functools.partial)
+        or not function.args
+        or function.func not in _FUNCTIONS.values()
+    ):
         return function
     code = function.func.__wrapped__.__code__
     names = code.co_varnames[1 : code.co_argcount]

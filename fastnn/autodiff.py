@@ -19,9 +19,9 @@ def value_and_grad(fun, argnums=0):
     Parameters
     ----------
     fun : callable
-        Of arrays, made of operators and functions of `fastnn.ops`; gives one number. It is called once for each
-        combination of shapes and types, to see what it computes, and runs in C from then on: it cannot branch
-        on values, and what else it does happens once.
+        Of arrays, made of operators and functions of `fastnn.ops`; gives one number. It is called once for
+        each combination of shapes and types, to see what it computes, and runs in C from then on: it cannot
+        branch on values, and what else it does happens once.
     argnums : int or sequence of int, default 0
         The arguments to differentiate by.
 
@@ -29,8 +29,8 @@ def value_and_grad(fun, argnums=0):
     -------
     callable
         Takes the arguments of `fun`: arrays and numbers, integers being taken as reals. Returns the value, a
-        NumPy scalar, and the gradient, an array of the argument's shape, or a tuple of them where `argnums` is a
-        sequence. Both are float32 where all floating arrays among the arguments are, else float64.
+        NumPy scalar, and the gradient, an array of the argument's shape, or a tuple of them where `argnums`
+        is a sequence. Both are float32 where all floating arrays among the arguments are, else float64.
 
     Raises
     ------
@@ -53,13 +53,17 @@ def value_and_grad(fun, argnums=0):
     def apply(*args):
         arrays = [_array(i, a) for i, a in enumerate(args)]
         if any(not -len(arrays) <= n < len(arrays) for n in numbers):
-            raise ArgumentError(f"value_and_grad: argnums={argnums!r} names none of the {len(arrays)} arguments.")
+            raise ArgumentError(
+                f"value_and_grad: argnums={argnums!r} names none of the {len(arrays)} arguments."
+            )
         real = [a for a, x in zip(arrays, args) if a.dtype.kind == "f" and not isinstance(x, float)]
         dtype = "float32" if real and all(a.itemsize <= 4 for a in real) else "float64"
         key = dtype, *(a.shape for a in arrays)
         with lock:
             if key not in known:
-                known[key] = _Compiled(fun, [a.shape for a in arrays], dtype, [n % len(arrays) for n in numbers])
+                known[key] = _Compiled(
+                    fun, [a.shape for a in arrays], dtype, [n % len(arrays) for n in numbers]
+                )
             value, gradients = known[key](arrays)
         return value, tuple(gradients) if several else gradients[0]
 
@@ -90,12 +94,16 @@ class _Compiled:
                 f"{type(made).__name__}; use functions of fastnn.ops."
             )
         if made.shape != ():
-            raise ShapeError(f"value_and_grad: the function must give one number, got the shape {made.shape}.")
+            raise ShapeError(
+                f"value_and_grad: the function must give one number, got the shape {made.shape}."
+            )
         program = builder.program
         program.add_root("loss", builder.emit("broadcast", made, shape=(None,)).id)
         seed = builder.once("full", shape=(), value=1.0)
         gradients, _ = differentiate(builder, [(made.id, seed.id)], [args[n].id for n in argnums])
-        self._index = {n: i for i, n in enumerate(dict.fromkeys(n for n in argnums if args[n].id in gradients))}
+        self._index = {
+            n: i for i, n in enumerate(dict.fromkeys(n for n in argnums if args[n].id in gradients))
+        }
         for n in self._index:
             g = gradients[args[n].id]
             if builder.producer(g) is None:  # a root is a tensor of its own

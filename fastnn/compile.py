@@ -240,7 +240,13 @@ class _Objectives:
             self.users[what].append(kept[counted] or None)
         self.outputs.append(
             CompiledOutput(
-                root.name, root.tensor, shape, target, target_shape, target_dtype, weight,
+                root.name,
+                root.tensor,
+                shape,
+                target,
+                target_shape,
+                target_dtype,
+                weight,
                 loss.name if scalar else None,
             )  # fmt: skip
         )
@@ -367,7 +373,7 @@ class _LossSeed(NamedTuple):
 
 
 def _differentiate(builder, params, seeds):
-    """Append the backward pass; returns the gradients by trainable parameters and inputs, see `differentiate`."""
+    """Append the backward pass; returns gradients by trainable parameters and inputs, see `differentiate`."""
     program = builder.program
     sources = [i for i, p in params if p.trainable]
     sources += [t.id for t in program.of_kind("input") if t.type == program.dtype]
@@ -417,7 +423,7 @@ def _add_traced_penalties(builder, params):
 
 
 def _add_penalties(builder, params, views):
-    """Append l1 and l2 penalties of trainable parameters and add their gradients; returns how many there are."""
+    """Append l1 and l2 penalties of trainable parameters and add their gradients; returns their number."""
     program, count = builder.program, 0
     for i, parameter in params:
         attrs = parameter.regularizer.penalty() if parameter.trainable and parameter.regularizer else None

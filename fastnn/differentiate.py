@@ -1,8 +1,9 @@
 """The backward pass: derivatives of ops, stated in other ops.
 
-The differentiator knows ops only. A unary op with `needs` X or Y in the op table has an op `<name>_grad`; every
-other op has a rule below. Gradients of elementwise ops may stay narrow: of size 1 where all elements along a
-dimension have the same gradient, as after a sum; they are spread out where an op needs the whole shape.
+The differentiator knows ops only. A unary op with `needs` X or Y in the op table has an op `<name>_grad`;
+every other op has a rule below. Gradients of elementwise ops may stay narrow: of size 1 where all elements
+along a dimension have the same gradient, as after a sum; they are spread out where an op needs the whole
+shape.
 """
 
 import math
@@ -59,9 +60,7 @@ class _View:
                 continue
             rule = _RULES.get(node.op)
             if node.op not in _NARROW:
-                gradients = [
-                    None if g is None else self.whole(g, o) for g, o in zip(gradients, node.outputs)
-                ]
+                gradients = [None if g is None else self.whole(g, o) for g, o in zip(gradients, node.outputs)]
             if rule is None:
                 rule = _loss if _core.OPS[node.op].rule in ("LOSS", "LOSS_IDX") else _unary
             for tensor, emit in rule(self, node, *gradients):
@@ -125,7 +124,9 @@ class _View:
             return g
         if not (at and at[0] is None) or (target and target[0] is None):
             kept = tuple(1 if t == 1 else a for a, t in zip(at, padded))
-            return self.reshaped(g if kept == at else self("sum_to", g, shape=kept, name=name), kept[lead:], name)
+            return self.reshaped(
+                g if kept == at else self("sum_to", g, shape=kept, name=name), kept[lead:], name
+            )
         if at[-1:] != target and len(at) >= 2:
             kept = (None, *(1 if t == 1 else a for a, t in zip(at[1:], padded[1:])))
             g = g if kept == at else self("sum_to", g, shape=kept)
@@ -320,7 +321,7 @@ def _mean_rows(v, node, dy):
 
 
 def _batch_moments(v, node, dmean, dvariance):
-    [x], (mean, variance) = node.inputs, node.outputs
+    [x], (mean, _) = node.inputs, node.outputs
 
     def emit(name):
         by_both = (v.full(0, v.shape(mean)) if g is None else g for g in (dmean, dvariance))
@@ -381,7 +382,9 @@ def _in_training(v, node, dy):
 
 
 def _dropout(v, node, dy):
-    attrs = v.program.attrs(node)  # the mask is a function of the attributes, so the same op masks the gradient
+    attrs = v.program.attrs(
+        node
+    )  # the mask is a function of the attributes, so the same op masks the gradient
     yield node.inputs[0], lambda name: v("dropout", dy, name=name, **attrs)
 
 
@@ -400,7 +403,8 @@ _RULES = {
     "maximum": _larger, "minimum": _larger, "where": _where, "affine": _affine,
     "abs": _slope(lambda v, x, y: v("sign", x)), "square": _slope(lambda v, x, y: v.scaled(x, 2)),
     "sqrt": _sqrt, "rsqrt": _slope(_rsqrt_slope), "exp": _slope(lambda v, x, y: y),
-    "expm1": _slope(lambda v, x, y: v.scaled(y, 1, 1)), "log": _log, "log1p": _log1p, "erf": _slope(_erf_slope),
+    "expm1": _slope(lambda v, x, y: v.scaled(y, 1, 1)), "log": _log, "log1p": _log1p,
+    "erf": _slope(_erf_slope),
     "sin": _slope(lambda v, x, y: v("cos", x)), "cos": _slope(lambda v, x, y: v.scaled(v("sin", x), -1)),
     "sum_to": _sum_to, "max_to": _max_to, "broadcast": _broadcast, "sum_rows": _sum_rows,
     "mean_rows": _mean_rows, "batch_moments": _batch_moments, "layer_norm": _layer_norm,
@@ -410,6 +414,7 @@ _RULES = {
 }  # fmt: skip
 # Ops whose rules are elementwise in the gradient and may take a narrow one.
 _NARROW = (
-    "add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "where", "affine", "abs", "square",
-    "sqrt", "rsqrt", "exp", "expm1", "log", "log1p", "erf", "sin", "cos", "sum_to", "max_to", "broadcast",
+    "add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "where", "affine", "abs",
+    "square", "sqrt", "rsqrt", "exp", "expm1", "log", "log1p", "erf", "sin", "cos", "sum_to", "max_to",
+    "broadcast",
 )  # fmt: skip

@@ -467,8 +467,8 @@ def _check_root(program, r):
 def broadcast_shapes(shapes):
     """The shape of an elementwise op's output, None where the inputs do not fit.
 
-    Dimensions are aligned from the last, as in NumPy; all tensors with a batch have the same rank, which those
-    without stay below.
+    Dimensions are aligned from the last, as in NumPy; all tensors with a batch have the same rank, which
+    those without stay below.
     """
     batched = [s for s in shapes if s and s[0] is None]
     rank = max(map(len, shapes))
@@ -575,7 +575,7 @@ def _rule_norm_grad(info, ins, attrs, given):
 
 
 def _axis_of(x, attr):
-    """The axis an attribute names, None where it may not be: not a whole number, the batch, or beyond the rank."""
+    """The axis an attribute names, None where that is no whole number, the batch, or beyond the rank."""
     axis = int(attr)
     return axis if axis == attr and x.batched <= axis < len(x.shape) else None
 
@@ -704,16 +704,19 @@ _RULES = {
     "SAME": _rule_same, "MAP": _rule_map, "MATMUL": _rule_matmul, "MATMUL_NT": _rule_matmul,
     "MATMUL_TN": _rule_matmul_tn, "BIAS": _rule_bias, "SUM_ROWS": _rule_sum_rows, "REDUCE": _rule_reduce,
     "BROADCAST": _rule_broadcast, "SPREAD": _rule_spread, "MOMENTS": _rule_moments,
-    "MOMENTS_GRAD": _rule_moments_grad, "NORM": _rule_norm, "NORM_GRAD": _rule_norm_grad, "CONCAT": _rule_concat,
+    "MOMENTS_GRAD": _rule_moments_grad, "NORM": _rule_norm, "NORM_GRAD": _rule_norm_grad,
+    "CONCAT": _rule_concat,
     "SLICE": _rule_slice, "PAD": _rule_slice, "RESHAPE": _rule_reshape, "TRANSPOSE": _rule_transpose,
     "FULL": _rule_full, "EMBED": _rule_embed, "EMBED_GRAD": _rule_embed_grad, "ONE_HOT": _rule_one_hot,
     "TO_REAL": _rule_to_real, "RANDOM": _rule_random, "WARP": _rule_warp, "LOSS": _rule_loss,
-    "LOSS_IDX": _rule_loss, "LOSS_GRAD": _rule_loss_grad, "LOSS_IDX_GRAD": _rule_loss_grad, "SEED": _rule_seed,
+    "LOSS_IDX": _rule_loss, "LOSS_GRAD": _rule_loss_grad, "LOSS_IDX_GRAD": _rule_loss_grad,
+    "SEED": _rule_seed,
     "SCALAR": _rule_scalar, "CLIP": _rule_clip, "UPDATE": _rule_update,
 }  # fmt: skip
 # Rules that take the output's shape from the node.
 GIVEN = (
-    "REDUCE", "BROADCAST", "SPREAD", "SLICE", "PAD", "RESHAPE", "FULL", "EMBED_GRAD", "ONE_HOT", "RANDOM", "SEED",
+    "REDUCE", "BROADCAST", "SPREAD", "SLICE", "PAD", "RESHAPE", "FULL", "EMBED_GRAD", "ONE_HOT", "RANDOM",
+    "SEED",
 )  # fmt: skip
 # Which input is int32; the others are real.
 _INDEX = {"LOSS_IDX": 1, "LOSS_IDX_GRAD": 2, "EMBED": 1, "EMBED_GRAD": 1, "ONE_HOT": 0, "TO_REAL": 0}
@@ -821,7 +824,8 @@ class Value(Arithmetic):
     def _no_value(self, *args, **kwargs):
         raise ArgumentTypeError(
             f"{self!r} has no value yet: a traced function runs once and cannot branch or loop on values. "
-            "Use ops.where(condition, a, b) for a choice by element, and ops.in_training(a, b) for one by mode."
+            "Use ops.where(condition, a, b) for a choice by element, and ops.in_training(a, b) for one by "
+            "mode."
         )
 
     __array__ = __bool__ = __float__ = __int__ = __index__ = _no_value
@@ -897,7 +901,7 @@ class Builder:
         return Value(self, self.params[parameter])
 
     def constant(self, array):
-        """The tensor of an array of real numbers that a traced function uses: a parameter that never changes."""
+        """The tensor of an array that a traced function uses: a parameter that never changes."""
         from .layers.base import Constant  # layers stand on this module
 
         array = np.asarray(array)
@@ -1094,8 +1098,8 @@ class Tensor(Arithmetic):
 class LayerCall:
     """One call of a layer.
 
-    `listed` says whether the layer was given a list, `training` is False where it was called to act as it does
-    outside training, else None.
+    `listed` says whether the layer was given a list, `training` is False where it was called to act as it
+    does outside training, else None.
     """
 
     __slots__ = ("layer", "inputs", "listed", "outputs", "training")
@@ -1110,8 +1114,8 @@ class TrainingMode:
 
     def __bool__(self):
         raise ArgumentTypeError(
-            "training has no value yet: a layer is traced once for both modes. Use ops.in_training(a, b), which "
-            "is a in training and b otherwise."
+            "training has no value yet: a layer is traced once for both modes. Use ops.in_training(a, b), "
+            "which is a in training and b otherwise."
         )
 
     __eq__ = __ne__ = __bool__

@@ -16,8 +16,8 @@ One file holds a model, in the container of safetensors (see `_safetensors`), so
 Limits: header 100 MiB, 2^20 tensors, names of 1024 bytes, 8 dimensions, 2^40 elements a tensor.
 Reading takes the memory of the parameters and of one tensor. Files are written beside their target, synced
 and renamed. Nothing that a file names is imported or called: layers, losses and optimizers are looked up in
-fastnn's own tables, and layers, activations and regularizers of the user's own live on as what they emitted; a
-layer that is in no table, as the nodes of the model's Program.
+fastnn's own tables, and layers, activations and regularizers of the user's own live on as what they emitted;
+a layer that is in no table, as the nodes of the model's Program.
 """
 
 import functools
@@ -225,8 +225,8 @@ def _plain(value):
     if name is not None and getattr(value, "__module__", "").startswith(__package__):
         return name
     raise ArgumentError(
-        f"the compile setting {value!r} cannot be saved; save with include_optimizer=False, or compile with a "
-        "name or object of fastnn, or with a function or class of your own that its `call` alone describes"
+        f"the compile setting {value!r} cannot be saved; save with include_optimizer=False, or compile with "
+        "a name or object of fastnn, or with a function or class of your own that its `call` alone describes"
     )
 
 
@@ -272,8 +272,8 @@ def _check_owners(layers):
             other = owners.setdefault(w, layer)
             if other is not layer:
                 raise GraphError(
-                    f"The layers {other.name!r} and {layer.name!r} share the parameter {w.name!r}, which a file "
-                    "cannot express; share the whole layer: call it twice."
+                    f"The layers {other.name!r} and {layer.name!r} share the parameter {w.name!r}, which a "
+                    "file cannot express; share the whole layer: call it twice."
                 )
 
 

@@ -227,7 +227,7 @@ class Model(Layer):
         return self._forward if self._compiled is None else self._compiled.program
 
     def get_weights(self):
-        """list of ndarray: the values of `weights`, all of the same step where `fit` runs in another thread."""
+        """list of ndarray: the values of `weights`, all of one step where `fit` runs in another thread."""
         if not self.built:
             return []
         return [value for p, value in self._values_of_params() if p.name in self._parameters]
@@ -1002,7 +1002,8 @@ class Model(Layer):
         self._needs_loss("train_on_batch")
         if self.optimizer.driver is not None:
             raise ArgumentError(
-                f"train_on_batch takes one step on one batch, but {type(self.optimizer).__name__} goes on from what it "
+                f"train_on_batch takes one step on one batch, but {type(self.optimizer).__name__} goes on "
+                "from what it "
                 "learnt of all samples; use fit"
             )
         arrays, count = self._bind_batch(x, y, sample_weight)
@@ -1083,8 +1084,8 @@ class Model(Layer):
         x, y, sample_weight
             As in `fit`.
         training : bool, default True
-            Whether layers act as in training: dropout, statistics of the batch. Running statistics stay as they
-            are; `fit` and `train_on_batch` move them.
+            Whether layers act as in training: dropout, statistics of the batch. Running statistics stay as
+            they are; `fit` and `train_on_batch` move them.
         check_finite : bool, default True
             Refuse NaN and infinities in the data.
 

@@ -1,14 +1,14 @@
 """Functions of tensors, with the names and arguments of `keras.ops`.
 
 They work on four kinds of things: on symbolic tensors of the functional API, where each call becomes a layer;
-inside a layer's `call`, a loss, metric, activation or regularizer on the tensors that fastnn hands over, where
-they add nodes to the Program that C runs and that is differentiated; on parameters and numbers beside these;
-and on arrays alone, where NumPy computes at once.
+inside a layer's `call`, a loss, metric, activation or regularizer on the tensors that fastnn hands over,
+where they add nodes to the Program that C runs and that is differentiated; on parameters and numbers beside
+these; and on arrays alone, where NumPy computes at once.
 
-The first dimension of a tensor in a model is the batch, and `axis` counts it as 0, as on arrays. Sums and means
-over it are possible; functions that have no value until the whole batch is known, such as a maximum over it,
-raise a ShapeError. Where a condition or an index would be an array of another type, tensors hold reals: a
-comparison gives 1.0 or 0.0.
+The first dimension of a tensor in a model is the batch, and `axis` counts it as 0, as on arrays. Sums and
+means over it are possible; functions that have no value until the whole batch is known, such as a maximum
+over it, raise a ShapeError. Where a condition or an index would be an array of another type, tensors hold
+reals: a comparison gives 1.0 or 0.0.
 """
 
 import builtins
@@ -32,7 +32,7 @@ TRACED = []  # names of the functions that become nodes
 
 
 def is_operand(x):
-    """Whether operators take `x` beside a symbolic tensor: a tensor, parameter, number, array or list of these."""
+    """Whether operators take `x` beside a tensor: a tensor, parameter, number, array or list of these."""
     return _is_number(x) or isinstance(x, (Value, Tensor, Parameter, np.ndarray, list, tuple))
 
 
@@ -154,9 +154,8 @@ def _aligned(name, values):
     if broadcast_shapes([v.shape for v in values]) is None:
         hint = ""
         if len({v.ndim for v in batched}) > 1:
-            hint = (
-                "; tensors with a batch (B) need equally many dimensions: use keepdims=True or ops.expand_dims"
-            )
+            hint = "; tensors with a batch (B) need equally many dimensions: use keepdims=True or "
+            hint += "ops.expand_dims"
         raise ShapeError(f"ops.{name} cannot combine the shapes {_shapes_text(values)}{hint}.")
     return values
 
@@ -213,8 +212,8 @@ def _not_over_batch(name, x, axes):
     if x.batched and 0 in axes:
         others = tuple(range(1, x.ndim))
         raise ShapeError(
-            f"ops.{name} cannot work over axis 0 of {_shapes_text([x])}, the batch, whose values depend on how "
-            f"samples are put into batches; use axis={others if others else 'that of a sample'}."
+            f"ops.{name} cannot work over axis 0 of {_shapes_text([x])}, the batch, whose values depend on "
+            f"how samples are put into batches; use axis={others if others else 'that of a sample'}."
         )
 
 
@@ -400,13 +399,13 @@ def ceil(x):
 
 @_op(np.maximum)
 def maximum(x1, x2):
-    """The larger of both, elementwise with broadcasting; where they are equal, x1 has the whole derivative."""
+    """The larger of both, elementwise with broadcasting; the derivative of equal ones goes to x1."""
     return _map("maximum", "maximum", x1, x2)
 
 
 @_op(np.minimum)
 def minimum(x1, x2):
-    """The smaller of both, elementwise with broadcasting; where they are equal, x1 has the whole derivative."""
+    """The smaller of both, elementwise with broadcasting; the derivative of equal ones goes to x1."""
     return _map("minimum", "minimum", x1, x2)
 
 
@@ -715,8 +714,8 @@ def reshape(x, newshape):
     ----------
     x : tensor
     newshape : int or sequence of int
-        One dimension may be -1 and is found from the others. Of a tensor with a batch it begins with None or -1,
-        which stand for the batch.
+        One dimension may be -1 and is found from the others. Of a tensor with a batch it begins with None or
+        -1, which stand for the batch.
     """
     [x] = _lift(x)
     dims = list(_dims(newshape))
@@ -774,10 +773,13 @@ def transpose(x, axes=None):
     order = tuple(reversed(range(x.ndim))) if axes is None else tuple(axes)
     order = tuple(_axis("transpose", a, x.ndim) for a in order)
     if sorted(order) != list(range(x.ndim)):
-        raise ArgumentError(f"ops.transpose: axes must name each axis of {_shapes_text([x])} once, got {axes}.")
+        raise ArgumentError(
+            f"ops.transpose: axes must name each axis of {_shapes_text([x])} once, got {axes}."
+        )
     if x.batched and order[0] != 0:
         raise ShapeError(
-            f"ops.transpose: axis 0 of {_shapes_text([x])} is the batch and stays first, got the axes {order}."
+            f"ops.transpose: axis 0 of {_shapes_text([x])} is the batch and stays first, got the axes "
+            f"{order}."
         )
     if order == tuple(range(x.ndim)):
         return x
@@ -812,14 +814,15 @@ def concatenate(xs, axis=0):
 
 
 def _with_one_batch(name, xs):
-    """The tensors of a list; where one has a batch, those of the same rank without one are repeated for it."""
+    """The tensors of a list; where one has a batch, those with a first dimension of 1 are repeated for it."""
     if not isinstance(xs, (list, tuple)) or not xs:
         raise ArgumentTypeError(f"ops.{name} takes a list of tensors, got {type(xs).__name__}.")
     xs = _lift(*xs)
     if not any(x.batched for x in xs):
         return xs
     return [
-        x if x.batched or x.ndim == 0 or x.shape[0] != 1 else broadcast_to(x, (None, *x.shape[1:])) for x in xs
+        x if x.batched or x.ndim == 0 or x.shape[0] != 1 else broadcast_to(x, (None, *x.shape[1:]))
+        for x in xs
     ]
 
 
@@ -865,7 +868,8 @@ def get_item(x, key):
             start, stop, step = k.indices(size)
             if step != 1 or stop <= start:
                 raise ShapeError(
-                    f"{_shapes_text([x])}: a slice needs step 1 and at least one element, got {k} at axis {axis}."
+                    f"{_shapes_text([x])}: a slice needs step 1 and at least one element, got {k} at axis "
+                    f"{axis}."
                 )
             x = _cut(x, axis, start, stop)
             dims.append(stop - start)
@@ -958,7 +962,9 @@ def matmul(x1, x2):
         if node is not None and node.op == "transpose":
             return b.builder.once("matmul_nt", a, Value(b.builder, node.inputs[0]))
         return b.builder.once("matmul", a, b)
-    if a.ndim == 2 and not a.batched:  # (m, k) (..., k, n) = ((..., n, k) (k, m)) with both last axes exchanged
+    if (
+        a.ndim == 2 and not a.batched
+    ):  # (m, k) (..., k, n) = ((..., n, k) (k, m)) with both last axes exchanged
         return swapaxes(matmul(swapaxes(b, -1, -2), transpose(a)), -1, -2)
     if builtins.max(a.ndim, b.ndim) + 1 > MAX_RANK:
         raise ShapeError(f"ops.matmul has at most {MAX_RANK - 1} dimensions, got {_shapes_text([a, b])}.")
@@ -1127,8 +1133,8 @@ def take(x, indices, axis=None):
             raise DtypeError("ops.take needs integer indices, such as those of Input(shape, dtype='int32').")
         if table.batched or table.ndim != 2 or axis != 0:
             raise ShapeError(
-                f"ops.take by a tensor takes rows, axis=0, of a table of two dimensions, got {_shapes_text([table])} "
-                f"and axis={axis}."
+                "ops.take by a tensor takes rows, axis=0, of a table of two dimensions, got "
+                f"{_shapes_text([table])} and axis={axis}."
             )
         return table.builder.once("embedding", table, indices)
     [x] = _lift(x)

@@ -12,8 +12,8 @@ from .traced import Trace
 class Regularizer(Configurable):
     """Base of regularizers: l1 * sum(|w|) + l2 * sum(w^2).
 
-    A subclass may define `__call__(w)` with functions of `fastnn.ops`, giving one number: it is traced once and
-    differentiated. So is a plain function, which may stand wherever a regularizer is expected.
+    A subclass may define `__call__(w)` with functions of `fastnn.ops`, giving one number: it is traced once
+    and differentiated. So is a plain function, which may stand wherever a regularizer is expected.
     """
 
     l1 = l2 = 0.0

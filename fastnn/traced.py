@@ -1,4 +1,4 @@
-"""What a user's own function emits, kept as a Program: so it is saved, and runs again without the function."""
+"""What a user's own function emits, kept as a Program: saved, and run again without the function."""
 
 import numpy as np
 
@@ -12,8 +12,8 @@ class Trace:
     Parameters
     ----------
     program : str
-        Text of a Program of the function's inputs; its first parameters are weights, the others constants. Its
-        roots are what the function returns: outputs, or tallies where they have no batch.
+        Text of a Program of the function's inputs; its first parameters are weights, the others constants.
+        Its roots are what the function returns: outputs, or tallies where they have no batch.
     constants : list of list of str
         The elements of each constant, row-major, as `float.hex` writes them.
     listed : bool, default False
@@ -25,7 +25,9 @@ class Trace:
         params = self.program.of_kind("param")
         first = len(params) - len(constants)
         if first < 0 or not self.program.roots:
-            raise ProgramError(f"A traced function of {len(constants)} constants has {len(params)} parameters.")
+            raise ProgramError(
+                f"A traced function of {len(constants)} constants has {len(params)} parameters."
+            )
         self._inputs = self.program.of_kind("input")
         self._weights = params[:first]
         self._constants = [
@@ -53,8 +55,8 @@ class Trace:
         for p in constants:
             if not p.constant:
                 raise GraphError(
-                    f"The parameter {p.name!r} is used by a function or layer that it does not belong to, which a "
-                    "file cannot express; share the whole layer: call it twice."
+                    f"The parameter {p.name!r} is used by a function or layer that it does not belong to, "
+                    "which a file cannot express; share the whole layer: call it twice."
                 )
         return cls(builder.program.text(), [_hex(p.value) for p in constants], listed)
 
@@ -79,18 +81,22 @@ class Trace:
         return self.listed == listed and [tuple(v.shape[1:]) for v in values] == wanted
 
     def play(self, builder, values, weights=()):
-        """Emit it for the Values of a builder and these weights, Values or Parameters; returns a list of Values."""
+        """Emit it for Values of a builder and weights, Values or Parameters; returns a list of Values."""
         given = zip((*self._inputs, *self._weights), (*values, *weights), strict=True)
         given = {t.id: v for t, v in given} | {i: builder.constant(array) for i, array in self._constants}
         parameters = {i: p for i, p in given.items() if not isinstance(p, Value)}
-        return builder.inline(self.program, {i: v for i, v in given.items() if i not in parameters}, parameters)
+        return builder.inline(
+            self.program, {i: v for i, v in given.items() if i not in parameters}, parameters
+        )
 
     def run(self, values, weights=()):
         """The function of arrays."""
         from .backends import xp
 
         known = dict(self._constants)
-        known.update((t.id, v) for t, v in zip((*self._inputs, *self._weights), (*values, *weights), strict=True))
+        known.update(
+            (t.id, v) for t, v in zip((*self._inputs, *self._weights), (*values, *weights), strict=True)
+        )
         made = xp.run(self.program, known, "evaluate")
         return [made[r.tensor] for r in self.program.roots]
 
@@ -108,4 +114,3 @@ def find(traces, owner, values, listed=False):
         f"{owner} was saved for inputs of shape {' or '.join(str(t.shapes) for t in traces)}, "
         f"got {[v.shape for v in values]}; only the function itself can be traced for others."
     )
-

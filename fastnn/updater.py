@@ -51,8 +51,8 @@ class Updater:
             arrays[name] = np.array(parameter.fitting(gradients[name]), parameter.dtype, order="C")
             if not np.isfinite(arrays[name]).all():
                 raise DataError(
-                    f"The gradient of {name!r} holds NaN or infinity; nothing was updated: lower the learning "
-                    "rate or scale the data.",
+                    f"The gradient of {name!r} holds NaN or infinity; nothing was updated: lower the "
+                    "learning rate or scale the data.",
                     tensor=name,
                 )
         for name, (_, storage) in self._given.items():

@@ -9,7 +9,14 @@ import pytest
 
 import fastnn as fnn
 from fastnn import Input, Model, layers, optimizers
-from fastnn.errors import ArgumentError, ArgumentTypeError, DataError, NotCompiledError, ShapeError, UnknownNameError
+from fastnn.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DataError,
+    NotCompiledError,
+    ShapeError,
+    UnknownNameError,
+)
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(30, 5)), RNG.normal(size=(30, 3))
@@ -32,7 +39,9 @@ def make_model(optimizer, dropout=0.4, dtype="float32"):
     [
         lambda: optimizers.SGD(0.1),
         lambda: optimizers.SGD(0.1, momentum=0.9, nesterov=True, clipvalue=0.01),
-        lambda: optimizers.Adam(optimizers.schedules.ExponentialDecay(0.01, 2, 0.5), amsgrad=True, clipnorm=0.1),
+        lambda: optimizers.Adam(
+            optimizers.schedules.ExponentialDecay(0.01, 2, 0.5), amsgrad=True, clipnorm=0.1
+        ),
         lambda: optimizers.RMSprop(0.01, centered=True, momentum=0.5, global_clipnorm=0.1),
         lambda: optimizers.Nadam(0.01),
     ],

@@ -184,7 +184,9 @@ def test_a_loaded_model_keeps_names_and_trainability(saved):
 def test_a_shared_layer_of_ones_own_serves_inputs_of_several_shapes(tmp_path):
     class Last(layers.Layer):
         def call(self, xs):
-            return ops.concatenate([x[..., -1:] for x in xs], axis=-1) if isinstance(xs, list) else xs[..., -1:]
+            return (
+                ops.concatenate([x[..., -1:] for x in xs], axis=-1) if isinstance(xs, list) else xs[..., -1:]
+            )
 
     a, b = Input((3,), name="a"), Input((5,), name="b")
     last = Last()
@@ -208,7 +210,9 @@ def test_a_file_with_a_part_shared_outside_is_refused(tmp_path):
 
     block, x = Block(4, name="block"), Input((3,))
     model = Model(x, block.inner(block(x)))
-    with pytest.raises(GraphError, match="share the parameter 'block/inner/kernel', which a file cannot express"):
+    with pytest.raises(
+        GraphError, match="share the parameter 'block/inner/kernel', which a file cannot express"
+    ):
         model.save(tmp_path / "m.fnn")
     dense = Dense(2, name="coder")
     h = dense(x)
@@ -217,7 +221,9 @@ def test_a_file_with_a_part_shared_outside_is_refused(tmp_path):
     before = tied.evaluate(X, X, verbose=0)
     tied.fit(X, X, epochs=5, verbose=0)
     assert tied.evaluate(X, X, verbose=0) < before
-    with pytest.raises(GraphError, match="'coder/kernel' is used by a function or layer that it does not belong to"):
+    with pytest.raises(
+        GraphError, match="'coder/kernel' is used by a function or layer that it does not belong to"
+    ):
         tied.save(tmp_path / "m.fnn")
 
 
@@ -286,9 +292,17 @@ class Wrong(layers.Layer):
 @pytest.mark.parametrize(
     ("made", "error", "match"),
     [
-        (lambda x, t: x if x > 0 else -x, ArgumentTypeError, "cannot branch or loop on values. Use ops.where"),
+        (
+            lambda x, t: x if x > 0 else -x,
+            ArgumentTypeError,
+            "cannot branch or loop on values. Use ops.where",
+        ),
         (lambda x, t: [v for v in x], ArgumentTypeError, "cannot branch or loop on values"),
-        (lambda x, t: x if t else -x, ArgumentTypeError, r"Wrong 'w': training has no value.*ops.in_training"),
+        (
+            lambda x, t: x if t else -x,
+            ArgumentTypeError,
+            r"Wrong 'w': training has no value.*ops.in_training",
+        ),
         (lambda x, t: None, GraphError, "Wrong 'w': call must return a tensor with the batch.*got NoneType"),
         (lambda x, t: ops.sum(x), GraphError, r"Wrong 'w': call must return.*shape \(\)"),
         (lambda x, t: x + ops.sum(x, axis=1), ShapeError, r"Wrong 'w': .*\(B, 3\), \(B\).*keepdims=True"),

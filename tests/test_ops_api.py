@@ -33,34 +33,62 @@ SMOOTH = {
     ),
     "compare": lambda x, w: x * (x > w) + x * (x <= w) + x * ops.not_equal(x, w) + x * ops.equal(x, x) + w,
     "sign": lambda x, w: x * ops.sign(x) + ops.floor(3 * x) * w + ops.ceil(3 * w) * x,
-    "sum": lambda x, w: ops.sum(x * w, axis=-1, keepdims=True) * x + ops.sum(x, axis=(1, 2), keepdims=True) * w,
+    "sum": lambda x, w: (
+        ops.sum(x * w, axis=-1, keepdims=True) * x + ops.sum(x, axis=(1, 2), keepdims=True) * w
+    ),
     "sum_batch": lambda x, w: ops.sum(x * x, axis=0) * x + ops.sum(x, axis=(0, 2), keepdims=True) * w * x,
     "sum_all": lambda x, w: ops.sum(x * w) * x + ops.sum(w) * w,
-    "mean": lambda x, w: ops.mean(x * w, axis=1, keepdims=True) + ops.mean(x) * x + ops.mean(x, axis=0) * w * x,
+    "mean": lambda x, w: (
+        ops.mean(x * w, axis=1, keepdims=True) + ops.mean(x) * x + ops.mean(x, axis=0) * w * x
+    ),
     "max": lambda x, w: ops.max(x * w, axis=-1, keepdims=True) + ops.min(x, axis=(1, 2), keepdims=True) * w,
-    "var": lambda x, w: ops.var(x, axis=-1, keepdims=True) * w + ops.std(x * w, axis=(1, 2), keepdims=True) * x,
+    "var": lambda x, w: (
+        ops.var(x, axis=-1, keepdims=True) * w + ops.std(x * w, axis=(1, 2), keepdims=True) * x
+    ),
     "prod": lambda x, w: ops.prod(x, axis=1, keepdims=True) * w + ops.prod(w, axis=-1, keepdims=True) * x,
-    "norm": lambda x, w: ops.norm(x, axis=-1, keepdims=True) * w + ops.norm(x, ord=1, axis=1, keepdims=True) * x,
-    "logsumexp": lambda x, w: ops.logsumexp(x * w, axis=-1, keepdims=True) + ops.logsumexp(w, keepdims=True) * x,
+    "norm": lambda x, w: (
+        ops.norm(x, axis=-1, keepdims=True) * w + ops.norm(x, ord=1, axis=1, keepdims=True) * x
+    ),
+    "logsumexp": lambda x, w: (
+        ops.logsumexp(x * w, axis=-1, keepdims=True) + ops.logsumexp(w, keepdims=True) * x
+    ),
     "softmax": lambda x, w: ops.softmax(x * w) * w + ops.log_softmax(x, axis=1) + ops.softmax(w, axis=0) * x,
-    "reshape": lambda x, w: ops.reshape(ops.reshape(x, (-1, 12)) ** 2, (-1, 3, 4)) * ops.reshape(w * w, (3, -1)),
-    "transpose": lambda x, w: ops.transpose(ops.transpose(x, (0, 2, 1)) @ w, (0, 2, 1))[:, :3] * (w @ ops.transpose(w))[:, :1],
-    "dims": lambda x, w: ops.squeeze(ops.expand_dims(x, 2), 2) * ops.expand_dims(w, 0) + ops.swapaxes(x, 1, 2)[:, :3, :1],
+    "reshape": lambda x, w: (
+        ops.reshape(ops.reshape(x, (-1, 12)) ** 2, (-1, 3, 4)) * ops.reshape(w * w, (3, -1))
+    ),
+    "transpose": lambda x, w: (
+        ops.transpose(ops.transpose(x, (0, 2, 1)) @ w, (0, 2, 1))[:, :3] * (w @ ops.transpose(w))[:, :1]
+    ),
+    "dims": lambda x, w: (
+        ops.squeeze(ops.expand_dims(x, 2), 2) * ops.expand_dims(w, 0) + ops.swapaxes(x, 1, 2)[:, :3, :1]
+    ),
     "concatenate": lambda x, w: ops.concatenate([x * x, x * w], axis=2)[:, :, 2:6] * w,
     "stack": lambda x, w: ops.sum(ops.stack([x * w, x * x, w + x], axis=2) ** 2, axis=2),
     "get_item": lambda x, w: x[:, 1:2] * w[..., :1] + x[:, -1, None],
     "split": lambda x, w: ops.concatenate([p * p for p in ops.split(x, 2, axis=2)], axis=-1) * w,
     "take": lambda x, w: ops.take(x, [2, 0, 0, 1], axis=2) * ops.take(w, 1, axis=0),
-    "broadcast_to": lambda x, w: ops.broadcast_to(w[:1], (3, 4)) * x + ops.ones_like(x) * w + ops.zeros_like(w),
+    "broadcast_to": lambda x, w: (
+        ops.broadcast_to(w[:1], (3, 4)) * x + ops.ones_like(x) * w + ops.zeros_like(w)
+    ),
     "matmul": lambda x, w: x @ ops.transpose(w) @ w + (ops.transpose(w) @ w)[:3] * x,
     "matmul_batch": lambda x, w: (x @ ops.swapaxes(x, 1, 2)) @ x + ops.matmul(np.ones((3, 3)), x * w),
     "vectors": lambda x, w: x * ops.dot(w[0], w[1]) + ops.expand_dims(x @ w[0], -1) * w + x * ops.dot(w, 2.0),
-    "activations": lambda x, w: ops.sigmoid(x) + ops.tanh(w) * ops.gelu(x) + ops.silu(x * w) + ops.softplus(w) * x,
-    "kinks": lambda x, w: ops.relu(x) + ops.leaky_relu(x, 0.1) + ops.elu(x) * w + ops.selu(x) + ops.hard_sigmoid(x),
-    "others": lambda x, w: ops.mish(x) * ops.softsign(w) + ops.gelu(x, approximate=False) + ops.log_softmax(x),
-    "cast": lambda x, w: x * ops.cast(x > w, "float32") + w * ops.cast(3 * x, "int32") + x * ops.cast(x, "bool"),
-    "numpy": lambda x, w: np.exp(x) + np.float64(2) * x + C * x + np.maximum(x, w) + np.matmul(x, ops.transpose(w)) @ C,
-}  # fmt: skip
+    "activations": lambda x, w: (
+        ops.sigmoid(x) + ops.tanh(w) * ops.gelu(x) + ops.silu(x * w) + ops.softplus(w) * x
+    ),
+    "kinks": lambda x, w: (
+        ops.relu(x) + ops.leaky_relu(x, 0.1) + ops.elu(x) * w + ops.selu(x) + ops.hard_sigmoid(x)
+    ),
+    "others": lambda x, w: (
+        ops.mish(x) * ops.softsign(w) + ops.gelu(x, approximate=False) + ops.log_softmax(x)
+    ),
+    "cast": lambda x, w: (
+        x * ops.cast(x > w, "float32") + w * ops.cast(3 * x, "int32") + x * ops.cast(x, "bool")
+    ),
+    "numpy": lambda x, w: (
+        np.exp(x) + np.float64(2) * x + C * x + np.maximum(x, w) + np.matmul(x, ops.transpose(w)) @ C
+    ),
+}
 
 
 def _traced(function, dtype="float64"):
@@ -221,7 +249,11 @@ def test_functions_of_symbolic_tensors_are_layers(tmp_path):
         (lambda x: ops.concatenate([x, x[:, :2]], axis=2), errors.ShapeError, "cannot join .* along axis 2"),
         (lambda x: ops.split(x, 3, axis=2), errors.ShapeError, "4 cannot be cut into 3 equal parts"),
         (lambda x: ops.take(x, [4], axis=2), errors.ArgumentError, r"integers in \[-4, 4\), got \[4\]"),
-        (lambda x: ops.norm(x, ord=3, axis=1), errors.ArgumentError, "norms 1, 2 and inf of vectors, got ord=3"),
+        (
+            lambda x: ops.norm(x, ord=3, axis=1),
+            errors.ArgumentError,
+            "norms 1, 2 and inf of vectors, got ord=3",
+        ),
         (lambda x: ops.squeeze(x, axis=1), errors.ShapeError, "another size than 1 at axis 1"),
         (lambda x: ops.broadcast_to(x, (None, 2, 4)), errors.ShapeError, "cannot repeat"),
         (lambda x: ops.softmax(x, axis=0), errors.ShapeError, "cannot work over axis 0"),
@@ -229,8 +261,16 @@ def test_functions_of_symbolic_tensors_are_layers(tmp_path):
         (lambda x: ops.expand_dims(x, 0), errors.ShapeError, "is the batch and stays first"),
         (lambda x: ops.sum(x, axis=(1, 1)), errors.ArgumentError, "names one axis twice"),
         (lambda x: ops.stack(x), errors.ArgumentTypeError, "takes a list of tensors"),
-        (lambda x: ops.add(x, object()), errors.ArgumentTypeError, "real numbers, got an array of object|takes numbers"),
-        (lambda x: x + layers.Parameter("w", (4,), None), errors.ArgumentTypeError, "write a Layer to use parameters"),
+        (
+            lambda x: ops.add(x, object()),
+            errors.ArgumentTypeError,
+            "real numbers, got an array of object|takes numbers",
+        ),
+        (
+            lambda x: x + layers.Parameter("w", (4,), None),
+            errors.ArgumentTypeError,
+            "write a Layer to use parameters",
+        ),
         (lambda x: bool(x > 0), errors.ArgumentTypeError, "is symbolic and has no values"),
     ],
 )

@@ -160,9 +160,10 @@ class Constant(Parameter):
 class Layer:
     """A piece of a network: declares parameters once and emits nodes at every call.
 
-    Subclasses define `build(shape)` where they have parameters, and `call(x)`, made of operators, functions of
-    `fastnn.ops` and other layers, which may be attributes, alone or in lists. `call` is traced: it runs once to
-    say what C is to compute. A model is saved with the trace, and needs the class no more when it is loaded.
+    Subclasses define `build(shape)` where they have parameters, and `call(x)`, made of operators, functions
+    of `fastnn.ops` and other layers, which may be attributes, alone or in lists. `call` is traced: it runs
+    once to say what C is to compute. A model is saved with the trace, and needs the class no more when it is
+    loaded.
 
     Parameters
     ----------
@@ -355,8 +356,8 @@ class Layer:
         *inputs : Tensor
             One tensor, or one list of tensors for layers that join several.
         training : {None, False}
-            False for a layer that acts as it does outside training even while the model trains: no dropout, and
-            running statistics in place of the batch's.
+            False for a layer that acts as it does outside training even while the model trains: no dropout,
+            and running statistics in place of the batch's.
 
         Returns
         -------
@@ -399,7 +400,7 @@ class Layer:
         return list(call.outputs) if several else call.outputs[0]
 
     def trace_call(self, builder, x, training=None):
-        """`call` on the Values of a builder: what it emits is named after the layer, and so are its errors."""
+        """`call` on the Values of a builder; what it emits, and its errors, are named after the layer."""
         outer = builder.scope, builder.training
         builder.scope = self.name
         builder.training = outer[1] if training is None else training
@@ -419,8 +420,8 @@ class Layer:
             if not isinstance(value, Value) or value.builder is not builder or not value.batched:
                 shape = f" of shape {value.shape}" if isinstance(value, Value) else ""
                 raise GraphError(
-                    f"{self._label}: call must return a tensor with the batch as first dimension, or a list of "
-                    f"such, got {type(value).__name__}{shape}."
+                    f"{self._label}: call must return a tensor with the batch as first dimension, or a list "
+                    f"of such, got {type(value).__name__}{shape}."
                 )
         return made
 

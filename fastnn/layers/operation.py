@@ -48,7 +48,8 @@ class Operation(Layer):
 
         function = getattr(ops, self.function)
         return function(
-            *(_restored(a, xs) for a in self.arguments), **{k: _restored(a, xs) for k, a in self.keywords.items()}
+            *(_restored(a, xs) for a in self.arguments),
+            **{k: _restored(a, xs) for k, a in self.keywords.items()},
         )
 
     def get_config(self):
