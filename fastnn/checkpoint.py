@@ -109,7 +109,7 @@ def write(path, trainer, state, finished):
         "format": io.FORMAT,
         "kind": "checkpoint",
         "producer": io._producer(),
-        "program": model.program.text(),
+        "program": trainer.program,
         "run": io._dumps(run),
     }
     write_atomically(path, lambda file: write_container(file, tensors, metadata))

@@ -106,7 +106,7 @@ class Trainer:
         if self.savers:
             from . import checkpoint
 
-            self.identity = checkpoint.identity(model, self.source)
+            self.identity, self.program = checkpoint.identity(model, self.source), model.program.text()
         hooks("set_model", model)
         hooks("set_params", history.params)
         hooks("on_train_begin", {})
