@@ -145,7 +145,7 @@ def test_rank_one_for_one_feature(rng):
         (np.ma.masked_array(np.zeros((2, 4)), np.eye(2, 4)), ArgumentTypeError),
         ({"wrong": np.zeros((2, 4))}, ArgumentError),
         (object(), ArgumentTypeError),
-        ((i for i in range(3)), ArgumentTypeError),
+        ((i for i in range(3)), ShapeError),  # an iterable of batches, none of which is one
         (len, ArgumentTypeError),
     ],
 )
