@@ -29,7 +29,6 @@ from .errors import (
     FastNNError,
     FileAccessError,
     FileFormatError,
-    UnknownNameError,
 )
 from .graph import Program
 
@@ -138,10 +137,9 @@ def identity(model, source):
 def _pack_rate(rate):
     if isinstance(rate, float):
         return rate
-    try:
+    if schedules.registry.holds(rate):
         return schedules.serialize(rate)
-    except UnknownNameError:
-        return {"class_name": type(rate).__name__}
+    return {"class_name": type(rate).__name__}
 
 
 def _pack(value, place, owner, put):

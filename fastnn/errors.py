@@ -71,7 +71,7 @@ class UnknownNameError(FastNNError, ValueError, KeyError):
         """The error for `name`, a `kind` (such as "loss") that is not one of `known`."""
         import difflib  # only when something already went wrong
 
-        known = sorted(str(k) for k in known)
+        known = sorted({str(k) for k in known})
         nearest = tuple(difflib.get_close_matches(str(name), known, n=3, cutoff=0.5))
         hint = (
             f"did you mean {' or '.join(map(repr, nearest))}?"

@@ -777,11 +777,21 @@ class Arithmetic:
     __matmul__, __rmatmul__ = _operator("matmul"), _operator("matmul", True)
     __lt__, __le__, __gt__, __ge__ = map(_operator, ("less", "less_equal", "greater", "greater_equal"))
     __neg__, __abs__ = _unary_operator("negative"), _unary_operator("abs")
+    __and__, __rand__ = _operator("logical_and"), _operator("logical_and", True)
+    __or__, __ror__ = _operator("logical_or"), _operator("logical_or", True)
+    __xor__, __rxor__ = _operator("logical_xor"), _operator("logical_xor", True)
+    __invert__ = _unary_operator("logical_not")
 
     def __getitem__(self, key):
         from . import ops
 
         return ops.get_item(self, key)
+
+    def __setitem__(self, key, value):
+        raise ArgumentTypeError(
+            f"{self!r} cannot be changed in place: use ops.where(condition, a, b) or ops.concatenate, and for "
+            "parameters assign(array)."
+        )
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         from . import ops

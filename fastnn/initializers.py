@@ -276,8 +276,8 @@ deserialize = registry.deserialize
 
 
 def serialize(initializer):
-    """Return `{"class_name": ..., "config": ...}`; None for functions and arrays, which are not written."""
-    return registry.serialize(initializer) if isinstance(initializer, Initializer) else None
+    """Return `{"class_name": ..., "config": ...}`; None for one's own and arrays, which are not written."""
+    return registry.serialize(initializer) if registry.holds(initializer) else None
 
 
 def get(identifier):

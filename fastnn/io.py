@@ -211,7 +211,10 @@ def _settings(model):
 def _plain(value):
     """Compile settings as JSON."""
     if isinstance(value, optimizers.Optimizer):
-        return optimizers.serialize(value)
+        try:
+            return optimizers.serialize(value)
+        except UnknownNameError as error:
+            raise ArgumentError(f"{error} A file cannot hold it: save with include_optimizer=False.") from None
     for table in (losses, metrics):
         if isinstance(value, table.registry.base) and table.registry.holds(value):
             return table.serialize(value)

@@ -102,7 +102,10 @@ def from_ufunc(ufunc, method, inputs, kwargs):
     return globals()[name](*inputs)
 
 
-_UFUNCS = {"absolute": "abs", "true_divide": "divide", "fabs": "abs"}
+_UFUNCS = {
+    "absolute": "abs", "true_divide": "divide", "fabs": "abs", "bitwise_and": "logical_and",
+    "bitwise_or": "logical_or", "bitwise_xor": "logical_xor", "invert": "logical_not",
+}  # fmt: skip
 
 
 # ---- helpers of the traced half ----
@@ -478,6 +481,13 @@ def logical_or(x1, x2):
     """1.0 where one of both is not 0, else 0.0; on arrays bool."""
     builder = _builder_of(x1, x2)
     return maximum(_truth(_value(builder, x1)), _truth(_value(builder, x2)))
+
+
+@_op(np.logical_xor)
+def logical_xor(x1, x2):
+    """1.0 where one of both is 0 and the other is not, else 0.0; on arrays bool."""
+    builder = _builder_of(x1, x2)
+    return not_equal(_truth(_value(builder, x1)), _truth(_value(builder, x2)))
 
 
 @_op(np.logical_not)

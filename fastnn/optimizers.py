@@ -6,8 +6,8 @@ import numpy as np
 
 from . import schedules  # noqa: F401  (fastnn.optimizers.schedules, as in Keras)
 from .arguments import check_float, check_int
-from .errors import ArgumentError, NotCompiledError
-from .registry import Configurable, Registry, auto_name, snake_case
+from .errors import ArgumentError, NotCompiledError, UnknownNameError
+from .registry import Configurable, Registry, auto_name, constructor_arguments, snake_case
 from .schedules import LearningRateSchedule
 
 # Arguments of Keras 3 that fastnn does not have, with the values at which they do nothing.
@@ -56,7 +56,8 @@ class Optimizer(Configurable):
         owner = type(self).__name__
         for argument, value in kwargs.items():
             if argument not in _UNSUPPORTED:
-                raise ArgumentError(f"{owner} has no argument {argument!r}.")
+                known = {*constructor_arguments(type(self)), *constructor_arguments(Optimizer)}
+                raise UnknownNameError.among(f"argument of {owner}", argument, known)
             if value not in _UNSUPPORTED[argument]:
                 raise ArgumentError(f"{owner}: {argument} is not supported, leave it out (got {value!r}).")
         given = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
@@ -128,7 +129,8 @@ class Optimizer(Configurable):
         rate = self._learning_rate
         if isinstance(rate, float):
             return rate
-        return np.ascontiguousarray(np.broadcast_to(rate(np.arange(first, first + count)), count), np.float64)
+        steps = np.arange(first, first + count, dtype=np.float64)
+        return np.ascontiguousarray(np.broadcast_to(rate.rates(steps), count), np.float64)
 
     def update_op(self):
         """(op, attrs) of the node that updates one parameter."""

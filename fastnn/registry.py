@@ -4,11 +4,12 @@ import functools
 import inspect
 import re
 
-from .errors import ArgumentTypeError, UnknownNameError
+from .errors import ArgumentError, ArgumentTypeError, UnknownNameError
 
 
 @functools.cache
-def _constructor_arguments(cls):
+def constructor_arguments(cls):
+    """tuple of str: the names of the arguments that a class is made with."""
     skip = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
     return tuple(p.name for p in parameters if p.kind not in skip)
@@ -19,20 +20,20 @@ class Configurable:
 
     def get_config(self):
         """Return the constructor's arguments as a dict that JSON can hold."""
-        return {name: getattr(self, name) for name in _constructor_arguments(type(self))}
+        return {name: getattr(self, name) for name in constructor_arguments(type(self))}
 
     @classmethod
     def from_config(cls, config):
         """Make an object from what `get_config` returned."""
-        unknown = set(config) - set(_constructor_arguments(cls))
+        unknown = set(config) - set(constructor_arguments(cls))
         if unknown:
             raise UnknownNameError.among(
-                f"argument of {cls.__name__}", sorted(unknown)[0], _constructor_arguments(cls)
+                f"argument of {cls.__name__}", sorted(unknown)[0], constructor_arguments(cls)
             )
         return cls(**config)
 
     def __repr__(self):
-        names = [k for k in _constructor_arguments(type(self)) if hasattr(self, k)]
+        names = [k for k in constructor_arguments(type(self)) if hasattr(self, k)]
         arguments = ", ".join(f"{k}={getattr(self, k)!r}" for k in names)
         return f"{type(self).__name__}({arguments})"
 
@@ -81,15 +82,25 @@ class Registry:
         if identifier is None or isinstance(identifier, self.base):
             return identifier
         if isinstance(identifier, str):
-            return self.find(identifier)()
+            return self._made(identifier, self.find(identifier))
         if isinstance(identifier, dict):
             return self.deserialize(identifier)
         if isinstance(identifier, type) and issubclass(identifier, self.base):
-            return identifier()
+            return self._made(identifier.__name__, identifier)
         raise ArgumentTypeError(
             f"The {self.kind} is given by name, configuration or {self.base.__name__} object, "
             f"got {type(identifier).__name__}."
         )
+
+    def _made(self, name, cls):
+        """An object of a class that was named without arguments."""
+        try:
+            inspect.signature(cls).bind()
+        except TypeError as error:
+            raise ArgumentError(
+                f"The {self.kind} {name!r} needs arguments ({error}): give {cls.__name__}(...) in place of the name."
+            ) from None
+        return cls()
 
     def holds(self, obj):
         """Whether the object's class is in the table, and not a user's own."""
@@ -101,7 +112,7 @@ class Registry:
             return None
         name = type(obj).__name__
         if not self.holds(obj):
-            raise UnknownNameError.among(self.kind, name, self._names(name))
+            raise UnknownNameError(f"The {self.kind} {name!r} is none of fastnn's own.", name=name)
         return {"class_name": name, "config": obj.get_config()}
 
     def deserialize(self, config):

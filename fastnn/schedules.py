@@ -13,7 +13,7 @@ from .registry import Configurable, Registry
 
 
 class LearningRateSchedule(Configurable):
-    """Base of schedules. Subclasses define `rates(steps)` on a float64 array."""
+    """Base of schedules. Subclasses define `rates(steps)` on a float64 array, or `__call__(step)` of one step."""
 
     def __call__(self, step):
         """Return the learning rate of one step as a float, or of an array of steps as a float64 array."""
@@ -22,7 +22,9 @@ class LearningRateSchedule(Configurable):
 
     def rates(self, steps):
         """Return float64 learning rates of the shape of `steps`."""
-        raise NotImplementedError
+        if type(self).__call__ is LearningRateSchedule.__call__:
+            raise NotImplementedError(f"{type(self).__name__} must define rates(steps) or __call__(step).")
+        return np.array([float(self(int(step))) for step in steps.flat], np.float64).reshape(steps.shape)
 
 
 registry = Registry("learning-rate schedule", LearningRateSchedule)

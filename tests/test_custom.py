@@ -309,6 +309,7 @@ class Wrong(layers.Layer):
         (lambda x, t: ops.max(x, axis=0), ShapeError, r"Wrong 'w': ops.max cannot work over axis 0"),
         (lambda x, t: x @ np.ones((4, 2)), ShapeError, r"ops.matmul cannot multiply \(B, 3\), \(4, 2\)"),
         (lambda x, t: np.arctan(x), ArgumentTypeError, "np.arctan cannot work on symbolic tensors"),
+        (lambda x, t: x.__setitem__(0, 1), ArgumentTypeError, "cannot be changed in place: use ops.where"),
         (lambda x, t: x + "a", TypeError, "unsupported operand"),
         (lambda x, t: x * np.array(["a"]), ArgumentTypeError, "takes real numbers, got an array of <U1"),
         (lambda x, t: x[1], ShapeError, "the batch is taken whole, got the index 1"),
@@ -329,3 +330,71 @@ def test_tensors_do_not_outlive_their_trace():
     Wrong(lambda x, t: kept.append(x) or x * 2, name="w")(Input((3,)))
     with pytest.raises(GraphError, match="belongs to another function's trace"):
         Wrong(lambda x, t: x + kept[0], name="w")(Input((3,)))
+
+
+class Mix(layers.Layer):
+    """Two tensors as two arguments."""
+
+    def call(self, a, b, training=None):
+        return a + 2 * b
+
+
+def test_tensors_are_given_in_order_in_a_list_or_by_name(tmp_path):
+    a, b = Input((3,)), Input((3,))
+    model = Model([a, b], [Mix()(a, b), Mix()([a, b]), Mix()(a, b=b), Mix()(b=b, a=a)], dtype="float64")
+    for made in model.predict([X, -3 * X]):
+        np.testing.assert_allclose(made, -5 * X, rtol=1e-14)
+    model.save(tmp_path / "m.fnn")
+    np.testing.assert_allclose(fnn.load(tmp_path / "m.fnn").predict([X, -3 * X])[0], -5 * X, rtol=1e-14)
+    for call in (lambda: Mix(name="w")(a), lambda: Mix(name="w")(a, b, b)):
+        with pytest.raises(GraphError, match="Mix 'w' takes 2 tensors, a, b; got [13]"):
+            call()
+    for call in (lambda: Mix(name="w")(a, c=b), lambda: Dense(2, name="w")(a, mask=None)):
+        with pytest.raises(ArgumentTypeError, match="'w' is called on tensors, got the argument '(c|mask)'"):
+            call()
+
+
+class Bare(layers.Layer):
+    def __init__(self, weight):
+        if weight:
+            self.w = self.add_weight((3,))
+
+    def call(self, x):
+        return x
+
+
+@pytest.mark.parametrize("weight", [False, True])
+def test_a_forgotten_super_is_named(weight):
+    with pytest.raises(GraphError, match=r"Bare.__init__ must call super\(\).__init__\(\)"):
+        Bare(weight)(Input((3,)))
+
+
+def test_parameters_are_arrays_outside_of_a_trace():
+    model = Sequential([Input((3,)), Dense(2, name="d")])
+    kernel = model.parameters["d/kernel"]
+    assert np.array_equal(np.asarray(kernel), kernel.value) and np.array_equal(kernel.numpy(), kernel.value)
+    assert np.array(kernel, "float64").dtype == np.float64
+    assert model.variables == model.weights and model.trainable_variables == model.trainable_weights
+    assert model.layers[-1].non_trainable_variables == []
+    _, gradient = fnn.value_and_grad(lambda x, w: ops.sum(x @ w), argnums=1)(X, kernel)
+    np.testing.assert_allclose(gradient, np.repeat(X.sum(0)[:, None], 2, 1), rtol=1e-12)
+
+    class Norm(layers.Layer):
+        def build(self, shape):
+            self.k = self.add_weight((3,))
+
+        def call(self, x):
+            return x * np.linalg.norm(self.k)
+
+    with pytest.raises(ArgumentTypeError, match="has no value while a function is traced"):
+        Norm()(Input((3,)))
+
+
+class Halves(fnn.initializers.Initializer):
+    def __call__(self, shape, dtype="float32"):
+        return np.full(shape, 0.5, dtype)
+
+
+def test_initializers_of_ones_own_need_no_file(tmp_path):
+    Sequential([Input((3,)), Dense(2, kernel_initializer=Halves())]).save(tmp_path / "m.fnn")
+    np.testing.assert_array_equal(fnn.load(tmp_path / "m.fnn").get_weights()[0], np.full((3, 2), 0.5))

@@ -184,7 +184,7 @@ def test_a_layer_called_again_checks_its_features():
         (lambda: optimizers.SGD(-1), ArgumentError),
         (lambda: optimizers.SGD(clipnorm=1, clipvalue=1), ArgumentError),
         (lambda: optimizers.SGD(clipnorm=0), ArgumentError),
-        (lambda: optimizers.SGD(decay=0.1), ArgumentError),
+        (lambda: optimizers.SGD(decay=0.1), UnknownNameError),
         (lambda: optimizers.Adam(use_ema=True), ArgumentError),
         (lambda: optimizers.Adam(beta_1=1.0), ArgumentError),
         (lambda: optimizers.AdamW(weight_decay=None), ArgumentTypeError),

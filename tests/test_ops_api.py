@@ -32,6 +32,9 @@ SMOOTH = {
         ops.logical_and(x > 0, ops.logical_or(x < 1, ops.logical_not(w > 0.9))), x, w * x
     ),
     "compare": lambda x, w: x * (x > w) + x * (x <= w) + x * ops.not_equal(x, w) + x * ops.equal(x, x) + w,
+    "logic_operators": lambda x, w: x * ops.cast(((x > 0) & (x < w)) | (w < 0.5), "float64")
+    + w * ops.cast((x > 1) ^ ~(w > 1), "float64")
+    + x * ops.cast(ops.logical_xor(C, x > 0) & (C > 0), "float64"),
     "sign": lambda x, w: x * ops.sign(x) + ops.floor(3 * x) * w + ops.ceil(3 * w) * x,
     "sum": lambda x, w: (
         ops.sum(x * w, axis=-1, keepdims=True) * x + ops.sum(x, axis=(1, 2), keepdims=True) * w

@@ -147,3 +147,22 @@ def test_rprop_always_takes_the_whole_set():
 def test_errors(wrong, error):
     with pytest.raises(error):
         wrong()
+
+
+class Halving(schedules.LearningRateSchedule):
+    """As one's own schedule is written for Keras: of one step."""
+
+    def __call__(self, step):
+        return 0.1 if step < 2 else 0.1 / step
+
+
+def test_a_schedule_of_ones_own_is_called_with_one_step(tmp_path):
+    assert optimizers.SGD(Halving()).learning_rates(1, 4).tolist() == [0.1, 0.05, 0.1 / 3, 0.025]
+    warm = schedules.WarmUp(Halving(), 2)
+    np.testing.assert_allclose(warm(np.arange(6)), [0, 0.05, 0.1, 0.1, 0.05, 0.1 / 3])
+    model = fnn.Sequential([fnn.Input((2,)), layers.Dense(1)])
+    model.compile(optimizers.SGD(Halving()), "mse")
+    model.fit(np.ones((8, 2)), np.ones(8), batch_size=2, verbose=0)
+    with pytest.raises(ArgumentError, match="'Halving' is none of fastnn's own.*include_optimizer=False"):
+        model.save(tmp_path / "m.fnn")
+    model.save(tmp_path / "m.fnn", include_optimizer=False)

@@ -18,7 +18,16 @@ from ..errors import (
     ShapeError,
     UnknownNameError,
 )
-from ..graph import MAX_RANK, Arithmetic, Builder, LayerCall, Tensor, TrainingMode, Value
+from ..graph import (
+    MAX_RANK,
+    Arithmetic,
+    Builder,
+    LayerCall,
+    Tensor,
+    TrainingMode,
+    Value,
+    current_builder,
+)
 from ..registry import Registry, auto_name, snake_case
 
 
@@ -66,6 +75,15 @@ class Parameter(Arithmetic):
             out = self._first_value().copy()
         out.flags.writeable = False
         return out
+
+    def numpy(self):
+        """Return `value`."""
+        return self.value
+
+    def __array__(self, dtype=None, copy=None):
+        if current_builder() is not None:
+            raise ArgumentTypeError(f"{self!r} has no value while a function is traced; use fastnn.ops on it.")
+        return self.value if dtype is None else self.value.astype(dtype, copy=False)
 
     def assign(self, array):
         """Overwrite the value.
@@ -259,6 +277,7 @@ class Layer:
         -------
         Parameter
         """
+        self._check_made()
         role = name or ("weight" if not self._weights else f"weight_{len(self._weights)}")
         path = "/".join(layer.name for layer in [*(o for o in _stack() if o is not self), self])
         if any(w.name == f"{path}/{role}" for w in self._weights):
@@ -305,6 +324,21 @@ class Layer:
         return [w for w in self.weights if not w.trainable]
 
     @property
+    def variables(self):
+        """list of Parameter: `weights`."""
+        return self.weights
+
+    @property
+    def trainable_variables(self):
+        """list of Parameter: `trainable_weights`."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self):
+        """list of Parameter: `non_trainable_weights`."""
+        return self.non_trainable_weights
+
+    @property
     def trainable(self):
         """bool: whether training updates the layer's parameters; counts at the next `compile`."""
         return self._trainable
@@ -348,13 +382,16 @@ class Layer:
 
     # -- calls --
 
-    def __call__(self, *inputs, training=None):
+    def __call__(self, *inputs, training=None, **named):
         """Call the layer on symbolic tensors.
 
         Parameters
         ----------
         *inputs : Tensor
-            One tensor, or one list of tensors for layers that join several.
+            One tensor, or one list of tensors for layers that join several. Where `call` has several arguments
+            without default, as many tensors.
+        **named : Tensor
+            Those of the tensors that are given by the names of `call`'s arguments.
         training : {None, False}
             False for a layer that acts as it does outside training even while the model trains: no dropout,
             and running statistics in place of the batch's.
@@ -368,6 +405,9 @@ class Layer:
         ShapeError
             If the layer cannot take inputs of these shapes.
         """
+        self._check_made()
+        if named:
+            inputs = self._in_order(inputs, named)
         listed = len(inputs) > 1 or (len(inputs) == 1 and isinstance(inputs[0], (list, tuple)))
         tensors = tuple(inputs[0] if len(inputs) == 1 and listed else inputs)
         if not tensors:
@@ -378,6 +418,9 @@ class Layer:
                     f"{self._label} is called on symbolic tensors such as fastnn.Input makes, "
                     f"got {type(t).__name__}; give arrays to a Model."
                 )
+        taken = _tensor_arguments(type(self))
+        if len(taken) > 1 and len(tensors) != len(taken):
+            raise GraphError(f"{self._label} takes {len(taken)} tensors, {', '.join(taken)}; got {len(tensors)}.")
         if isinstance(training, TrainingMode):
             training = None
         if training not in (None, False):
@@ -407,7 +450,8 @@ class Layer:
         _stack().append(self)
         try:
             with builder:
-                made = self.call(x, training=TrainingMode()) if _takes_training(type(self)) else self.call(x)
+                xs = x if len(_tensor_arguments(type(self))) > 1 else (x,)
+                made = self.call(*xs, **({"training": TrainingMode()} if _takes_training(type(self)) else {}))
         except FastNNError as error:
             message = str(error.args[0]) if error.args else ""
             if repr(self.name) not in message:
@@ -424,6 +468,22 @@ class Layer:
                     f"of such, got {type(value).__name__}{shape}."
                 )
         return made
+
+    def _check_made(self):
+        if "_calls" not in vars(self):
+            cls = type(self).__name__
+            raise GraphError(f"{cls}.__init__ must call super().__init__() before the layer is used.")
+
+    def _in_order(self, inputs, named):
+        """The tensors of a call, those given by name after the others."""
+        rest = _tensor_arguments(type(self))[len(inputs) :]
+        for name in named:
+            if name not in rest:
+                raise ArgumentTypeError(
+                    f"{self._label} is called on tensors, got the argument {name!r}; `call`'s arguments without default "
+                    "are its tensors, and settings belong to the constructor."
+                )
+        return (*inputs, *(named[name] for name in rest if name in named))
 
     def _tensor_name(self, index):
         call = f"_{len(self._calls)}" if self._calls else ""
@@ -513,6 +573,14 @@ def _layers_in(value):
             yield from _layers_in(item)
     elif isinstance(value, dict):
         yield from _layers_in(list(value.values()))
+
+
+@functools.cache
+def _tensor_arguments(cls):
+    """The arguments of a class's `call` that have no default: a list of tensors is one argument."""
+    parameters = list(inspect.signature(cls.call).parameters.values())[1:]
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return tuple(p.name for p in positional if p.default is p.empty and p.name != "training")
 
 
 @functools.cache
