@@ -19,6 +19,27 @@ def test_the_twenty_lines(tmp_path):
     assert (tmp_path / "digits.fnn").is_file()
 
 
+def test_the_other_examples(tmp_path):
+    """Each runs on its own data, in the order in which they stand."""
+    examples = re.findall(r"```py\n(.*?)```", README, re.S)
+    assert len(examples) == 2
+    data = """
+import numpy as np, fastnn as fnn
+rng = np.random.default_rng(0)
+X, W = rng.normal(size=(40, 4)), rng.normal(size=(4, 3))
+"""
+    rest = """
+x, y = X, X.sum(axis=1, keepdims=True)
+assert np.allclose(gradient, X.T @ (1 - np.tanh(X @ W) ** 2)) and np.isclose(value, np.tanh(X @ W).sum())
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", data + examples[0] + rest + examples[1].replace("epochs=1000", "epochs=3, verbose=0")],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "run.ckpt").is_file()
+
+
 def test_every_place_of_the_room_map_exists():
     root = Path(__file__).parents[1]
     rooms = re.search(r"\| where \|.*?\n\n", README, re.S).group()
