@@ -1,6 +1,7 @@
 """value_and_grad: derivatives of plain functions of arrays."""
 
 import functools
+import inspect
 import threading
 
 import numpy as np
@@ -50,7 +51,9 @@ def value_and_grad(fun, argnums=0):
     known, lock = {}, threading.Lock()
 
     @functools.wraps(fun)
-    def apply(*args):
+    def apply(*args, **named):
+        if named:
+            args = _in_order(fun, args, named)
         arrays = [_array(i, a) for i, a in enumerate(args)]
         if any(not -len(arrays) <= n < len(arrays) for n in numbers):
             raise ArgumentError(
@@ -68,6 +71,17 @@ def value_and_grad(fun, argnums=0):
         return value, tuple(gradients) if several else gradients[0]
 
     return apply
+
+
+def _in_order(fun, args, named):
+    try:
+        bound = inspect.signature(fun).bind(*args, **named)
+    except TypeError as error:
+        raise ArgumentTypeError(f"value_and_grad: {error}.") from None
+    if bound.kwargs:
+        name = next(iter(bound.kwargs))
+        raise ArgumentTypeError(f"value_and_grad: {name!r} can be given by name alone; bind it with functools.partial.")
+    return bound.args
 
 
 def _array(i, x):

@@ -107,3 +107,14 @@ def test_threads_may_share_a_function():
 def test_errors(function, args, argnums, error, match):
     with pytest.raises(error, match=match):
         fnn.value_and_grad(function, argnums)(*args)
+
+
+def test_arguments_by_name():
+    function = fnn.value_and_grad(lambda x, w, *, k=2.0: k * ops.sum(x * w), argnums=1)
+    value, gradient = function(w=3 * B, x=B)
+    assert_close(value, 6 * (B**2).sum(), 1e-12)
+    assert_close(gradient, 2 * B, 1e-12)
+    with pytest.raises(ArgumentTypeError, match="got an unexpected keyword argument 'v'"):
+        function(B, B, v=B)
+    with pytest.raises(ArgumentTypeError, match="'k' can be given by name alone"):
+        function(B, B, k=3.0)
