@@ -798,6 +798,11 @@ class Arithmetic:
 
         return ops.from_ufunc(ufunc, method, inputs, kwargs)
 
+    def __array_function__(self, function, types, args, kwargs):
+        from . import ops
+
+        return ops.from_function(function, args, kwargs)
+
 
 class Value(Arithmetic):
     """A tensor of the Program that is being built: what a layer's `call` receives and returns."""

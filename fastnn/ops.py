@@ -93,13 +93,31 @@ def _oracle(name):
 
 
 def from_ufunc(ufunc, method, inputs, kwargs):
-    """What NumPy's function does with a symbolic tensor among its inputs."""
+    """What a ufunc of NumPy does with a symbolic tensor or a parameter among its inputs."""
+    if not _symbolic(inputs, kwargs):
+        return getattr(ufunc, method)(*_plain(inputs), **{k: _plain(v) for k, v in kwargs.items()})
     name = _UFUNCS.get(ufunc.__name__, ufunc.__name__)
     if method != "__call__" or kwargs or name not in TRACED:
         raise ArgumentTypeError(
             f"np.{ufunc.__name__} cannot work on symbolic tensors; use a function of fastnn.ops."
         )
     return globals()[name](*inputs)
+
+
+def from_function(function, args, kwargs):
+    """What another function of NumPy does with a symbolic tensor or a parameter among its arguments."""
+    if not _symbolic(args, kwargs):
+        return function(*_plain(args), **{k: _plain(v) for k, v in kwargs.items()})
+    name = function.__name__
+    if name not in __all__:
+        raise ArgumentTypeError(f"np.{name} cannot work on symbolic tensors; use a function of fastnn.ops.")
+    return globals()[name](*args, **kwargs)
+
+
+def _symbolic(args, kwargs):
+    """Whether arguments stand for what has no value yet; a parameter has one outside of a trace."""
+    kinds = {type(leaf) for leaf in _leaves([args, list(kwargs.values())])}
+    return bool(kinds & {Value, Tensor}) or current_builder() is not None
 
 
 _UFUNCS = {

@@ -88,6 +88,9 @@ SMOOTH = {
     "cast": lambda x, w: (
         x * ops.cast(x > w, "float32") + w * ops.cast(3 * x, "int32") + x * ops.cast(x, "bool")
     ),
+    "numpy_functions": lambda x, w: np.mean(x * w, axis=-1, keepdims=True) * np.sum(w) + np.where(x < w, x, w)
+    + np.concatenate([x[..., :1], x[..., 1:] ** 2], axis=-1) * np.linalg.norm(x, axis=2, keepdims=True)
+    + np.reshape(np.transpose(w), (3, 4)) * np.max(x, axis=-1, keepdims=True) + np.clip(x, 0.1, 0.9),
     "numpy": lambda x, w: (
         np.exp(x) + np.float64(2) * x + C * x + np.maximum(x, w) + np.matmul(x, ops.transpose(w)) @ C
     ),
