@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 
 from .arguments import check_float, check_int
-from .errors import ArgumentError, ArgumentTypeError, FileAccessError, MissingExtraError
+from .errors import ArgumentError, ArgumentTypeError, FileAccessError, MissingExtraError, UnknownNameError
 from .schedules import LearningRateSchedule
 
 __all__ = [
@@ -149,7 +149,10 @@ callable, optional
             "on_train_batch_end": on_train_batch_end,
             **kwargs,
         }
+        known = [name for name in dir(Callback) if name.startswith("on_")]
         for name, hook in hooks.items():
+            if name not in known:
+                raise UnknownNameError.among("hook", name, known)
             if hook is None:
                 continue
             if not callable(hook):

@@ -82,8 +82,7 @@ def _checked_path(filepath, overwrite=True):
     extension = os.path.splitext(path)[1].lower()
     if extension in _FOREIGN_EXTENSIONS:
         raise ArgumentError(
-            f"save writes fastnn's own files, got the extension {extension!r} of another format; use "
-            "'.fnn', or model.export(path) for other formats"
+            f"save writes fastnn's own files, got the extension {extension!r} of another format; use '.fnn'"
         )
     if not overwrite and os.path.exists(path):
         raise ArgumentError(f"'{path}' exists already; pass overwrite=True or another path")

@@ -881,18 +881,18 @@ def get_item(x, key):
     if not any(k is Ellipsis for k in keys):
         keys.append(Ellipsis)
     at = next(i for i, k in enumerate(keys) if k is Ellipsis)
-    keys[at : at + 1] = [slice(None)] * (x.ndim - given)
+    keys[at : at + 1] = [builtins.slice(None)] * (x.ndim - given)
     dims, axis = [], 0
     for k in keys:
         if k is None:
             dims.append(1)
             continue
         size = x.shape[axis]
-        if isinstance(k, slice) and size is None:
-            if k != slice(None):
+        if isinstance(k, builtins.slice) and size is None:
+            if k != builtins.slice(None):
                 raise ShapeError(f"{_shapes_text([x])}: the batch is taken whole, got the index {key!r}.")
             dims.append(None)
-        elif isinstance(k, slice):
+        elif isinstance(k, builtins.slice):
             start, stop, step = k.indices(size)
             if step != 1 or stop <= start:
                 raise ShapeError(
@@ -913,6 +913,46 @@ def get_item(x, key):
             )
         axis += 1
     return _reshaped(x, dims)
+
+
+def _eager_slice(inputs, start_indices, shape):
+    return np.asarray(inputs)[_slices(np.shape(inputs), start_indices, shape)]
+
+
+def _slices(whole, start_indices, shape):
+    """The index that `slice` stands for."""
+    starts, sizes = _dims(start_indices), _dims(shape)
+    if not len(whole) == len(starts) == len(sizes):
+        raise ArgumentError(
+            f"ops.slice takes one start and one size for each of {len(whole)} dimensions, got {starts} and {sizes}."
+        )
+    made = []
+    for axis, (full, start, size) in enumerate(zip(whole, starts, sizes)):
+        start = check_int("ops.slice", "start_indices", start, low=0)
+        if size in (None, -1):
+            made.append(builtins.slice(start or None, None))
+            continue
+        size = check_int("ops.slice", "shape", size, low=1)
+        if full is not None and start + size > full:
+            raise ShapeError(f"ops.slice: axis {axis} has the size {full}, got the start {start} and the size {size}.")
+        made.append(builtins.slice(start, start + size))
+    return tuple(made)
+
+
+@_op(_eager_slice)
+def slice(inputs, start_indices, shape):
+    """A part of `inputs`; the batch is taken whole.
+
+    Parameters
+    ----------
+    inputs : tensor
+    start_indices : sequence of int
+        Where the part begins, one for each dimension.
+    shape : sequence of int
+        Its sizes; None and -1 stand for all that follows.
+    """
+    [x] = _lift(inputs)
+    return get_item(x, _slices(x.shape, start_indices, shape))
 
 
 @_op(np.split)

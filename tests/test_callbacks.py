@@ -261,6 +261,8 @@ def test_what_is_no_callback(data):
         make().fit(*data, callbacks=[3])
     with pytest.raises(errors.ArgumentTypeError, match="on_epoch_end must be callable"):
         callbacks.LambdaCallback(on_epoch_end=3)
+    with pytest.raises(errors.UnknownNameError, match="did you mean .on_epoch_end."):
+        callbacks.LambdaCallback(on_epoch_edn=print)
 
 
 @pytest.mark.parametrize(

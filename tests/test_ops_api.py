@@ -68,6 +68,7 @@ SMOOTH = {
     "concatenate": lambda x, w: ops.concatenate([x * x, x * w], axis=2)[:, :, 2:6] * w,
     "stack": lambda x, w: ops.sum(ops.stack([x * w, x * x, w + x], axis=2) ** 2, axis=2),
     "get_item": lambda x, w: x[:, 1:2] * w[..., :1] + x[:, -1, None],
+    "slice": lambda x, w: ops.slice(x, (0, 1, 2), (-1, 2, 1))[:, :1] * ops.slice(w, (1, 0), (1, 4)) + w,
     "split": lambda x, w: ops.concatenate([p * p for p in ops.split(x, 2, axis=2)], axis=-1) * w,
     "take": lambda x, w: ops.take(x, [2, 0, 0, 1], axis=2) * ops.take(w, 1, axis=0),
     "broadcast_to": lambda x, w: (
@@ -253,6 +254,9 @@ def test_functions_of_symbolic_tensors_are_layers(tmp_path):
     ("call", "error", "match"),
     [
         (lambda x: ops.concatenate([x, x[:, :2]], axis=2), errors.ShapeError, "cannot join .* along axis 2"),
+        (lambda x: ops.slice(x, (0, 2, 0), (-1, 2, 4)), errors.ShapeError, "axis 1 has the size 3, got the start 2"),
+        (lambda x: ops.slice(x, (1, 2, 0), (-1, 1, 4)), errors.ShapeError, "the batch is taken whole"),
+        (lambda x: ops.slice(x, (0, 2), (-1, 1)), errors.ArgumentError, "one size for each of 3 dimensions"),
         (lambda x: ops.split(x, 3, axis=2), errors.ShapeError, "4 cannot be cut into 3 equal parts"),
         (lambda x: ops.take(x, [4], axis=2), errors.ArgumentError, r"integers in \[-4, 4\), got \[4\]"),
         (
