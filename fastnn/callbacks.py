@@ -676,7 +676,8 @@ class TensorBoard(Callback):
             from tensorboardX import SummaryWriter
         except ImportError as error:
             raise MissingExtraError(
-                "TensorBoard needs tensorboardX; install it with: pip install 'fastnn-engine[tensorboard]'"
+                "TensorBoard needs tensorboardX, which the extra 'tensorboard' brings; in a checkout: "
+                "pip install '.[tensorboard]'"
             ) from error
         self._make, self._writers = SummaryWriter, {}
         self.log_dir = os.fspath(log_dir)

@@ -360,7 +360,7 @@ def test_csv_logger(data, tmp_path):
 
 def test_tensorboard_without_its_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(errors.MissingExtraError, match=r"fastnn-engine\[tensorboard\]"):
+    with pytest.raises(errors.MissingExtraError, match=r"extra 'tensorboard'"):
         callbacks.TensorBoard()
 
 
