@@ -629,8 +629,8 @@ class TracedLoss(TracedRows, Loss):
     ----------
     program : str
         Text of the Program that computes it from y_true and y_pred.
-    constants : list of list of str
-        The arrays it uses, hexadecimal.
+    constants : list of dict
+        The arrays it uses, as `fastnn.traced.pack` describes them.
     name : str
     sparse : bool
         Whether targets are integer labels.

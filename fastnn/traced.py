@@ -1,5 +1,7 @@
 """What a user's own function emits, kept as a Program: saved, and run again without the function."""
 
+import binascii
+
 import numpy as np
 
 from .errors import GraphError, ProgramError, ShapeError
@@ -14,8 +16,8 @@ class Trace:
     program : str
         Text of a Program of the function's inputs; its first parameters are weights, the others constants.
         Its roots are what the function returns: outputs, or tallies where they have no batch.
-    constants : list of list of str
-        The elements of each constant, row-major, as `float.hex` writes them.
+    constants : list of dict
+        What `pack` made of each constant.
     listed : bool, default False
         Whether the function takes a list of tensors.
     """
@@ -30,10 +32,9 @@ class Trace:
             )
         self._inputs = self.program.of_kind("input")
         self._weights = params[:first]
-        self._constants = [
-            (t.id, np.array([float.fromhex(v) for v in values], np.float64).reshape(t.shape))
-            for t, values in zip(params[first:], constants)
-        ]
+        self._constants = [(t.id, unpack(c).astype(np.float64)) for t, c in zip(params[first:], constants)]
+        if any(c.shape != t.shape for t, (_, c) in zip(params[first:], self._constants)):
+            raise ProgramError("A traced function has constants of other shapes than its Program says.")
 
     @classmethod
     def of(cls, function, inputs, weights=(), listed=False, dtype="float32"):
@@ -58,11 +59,11 @@ class Trace:
                     f"The parameter {p.name!r} is used by a function or layer that it does not belong to, "
                     "which a file cannot express; share the whole layer: call it twice."
                 )
-        return cls(builder.program.text(), [_hex(p.value) for p in constants], listed)
+        return cls(builder.program.text(), [_pack_reals(p.exact) for p in constants], listed)
 
     def get_config(self):
         """Return the constructor's arguments as a dict that JSON can hold."""
-        constants = [_hex(array) for _, array in self._constants]
+        constants = [_pack_reals(array) for _, array in self._constants]
         return {"program": self.program.text(), "constants": constants, "listed": self.listed}
 
     @property
@@ -101,8 +102,31 @@ class Trace:
         return [made[r.tensor] for r in self.program.roots]
 
 
-def _hex(array):
-    return [float(v).hex() for v in np.ravel(array)]
+def pack(array):
+    """An array of numbers as what JSON can hold: its dtype, shape and row-major elements in base64."""
+    array = np.asarray(array)
+    array = np.array(array, array.dtype.newbyteorder("<"), order="C")
+    data = binascii.b2a_base64(array.tobytes(), newline=False).decode("ascii")
+    return {"dtype": array.dtype.str, "shape": list(array.shape), "data": data}
+
+
+def unpack(packed):
+    """The array that `pack` described."""
+    try:
+        dtype = np.dtype(packed["dtype"])
+        data = binascii.a2b_base64(packed["data"], strict_mode=True)
+        if dtype.kind in "fiub":
+            return np.frombuffer(data, dtype).reshape([int(d) for d in packed["shape"]])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProgramError(f"An array is badly described ({type(error).__name__}: {error}).") from error
+    raise ProgramError(f"An array holds numbers, got the dtype {dtype}.")
+
+
+def _pack_reals(array):
+    """`pack` of a float64 array, as float32 where that is exact."""
+    with np.errstate(over="ignore"):
+        single = array.astype(np.float32)
+    return pack(single if np.array_equal(single, array, equal_nan=True) else array)
 
 
 def find(traces, owner, values, listed=False):

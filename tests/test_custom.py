@@ -400,3 +400,22 @@ class Halves(fnn.initializers.Initializer):
 def test_initializers_of_ones_own_need_no_file(tmp_path):
     Sequential([Input((3,)), Dense(2, kernel_initializer=Halves())]).save(tmp_path / "m.fnn")
     np.testing.assert_array_equal(fnn.load(tmp_path / "m.fnn").get_weights()[0], np.full((3, 2), 0.5))
+
+
+BIG = RNG.normal(size=(3, 20_000))
+
+
+class Spread(layers.Layer):
+    def call(self, x):
+        return x @ BIG
+
+
+def test_arrays_of_a_trace_are_saved_exactly_and_briefly(tmp_path):
+    """Beside the parameter that holds it, an array costs its bytes in base64, and keeps its precision."""
+    x = Input((3,))
+    for out in (Spread(name="s")(x), x @ BIG):
+        Model(x, out, dtype="float64").save(tmp_path / "m.fnn")
+        assert (tmp_path / "m.fnn").stat().st_size < BIG.nbytes * (1 + 4 / 3) + 20_000
+        loaded = fnn.load(tmp_path / "m.fnn")
+        again = Model(loaded.input, loaded.output, dtype="float64")  # traced anew, from what the file says
+        np.testing.assert_allclose(again.predict(X), X @ BIG, rtol=0, atol=1e-14)

@@ -545,7 +545,9 @@ def test_what_its_call_does_not_describe_is_not_saved(tmp_path):
     [
         {"constants": []},
         {"constants": [["0x1p0"]]},
-        {"constants": [["no", "hex", "here"]]},
+        {"constants": [{"dtype": "<f4", "shape": [2], "data": "AAAAAAAAAAA="}]},
+        {"constants": [{"dtype": "<f4", "shape": [3], "data": "no base64"}]},
+        {"constants": [{"dtype": "<U1", "shape": [], "data": "AAAAAA=="}]},
         {"program": "fastnn-program 1"},
         {"sparse": True},
         {"further": 1},

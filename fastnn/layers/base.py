@@ -168,11 +168,11 @@ class Constant(Parameter):
 
     def __init__(self, name, array):
         super().__init__(name, array.shape, None, trainable=False, dtype="float64")
-        self._exact = self._initial = array
+        self.exact = self._initial = array
 
     def become(self, dtype):
         """Take the dtype of the model that uses it."""
-        self.dtype, self._initial = dtype, self._exact.astype(dtype)
+        self.dtype, self._initial = dtype, self.exact.astype(dtype)
 
 
 class Layer:

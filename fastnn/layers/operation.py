@@ -5,6 +5,7 @@ import numpy as np
 from ..errors import ArgumentTypeError, UnknownNameError
 from ..graph import Tensor
 from ..registry import auto_name
+from ..traced import pack, unpack
 from .base import Layer, registry
 
 
@@ -17,8 +18,8 @@ class Operation(Layer):
     function : str
         A name of `fastnn.ops`.
     arguments : list
-        The arguments; tensors are {"tensor": number}, arrays {"array": nested list, "dtype": name}, tuples
-        {"tuple": list}, slices {"slice": [start, stop, step]}, the Ellipsis {"ellipsis": true}.
+        The arguments; tensors are {"tensor": number}, arrays {"array": what `fastnn.traced.pack` makes of
+        them}, tuples {"tuple": list}, slices {"slice": [start, stop, step]}, the Ellipsis {"ellipsis": true}.
     keywords : dict
         The arguments given by name, in the same form.
     name, trainable, dtype
@@ -72,7 +73,9 @@ def _described(x, tensors):
     if x is None or isinstance(x, (bool, str)):
         return x
     if isinstance(x, (np.ndarray, np.generic)) and x.ndim:
-        return {"array": x.tolist(), "dtype": str(x.dtype)}
+        if x.dtype.kind not in "fiub":
+            raise ArgumentTypeError(f"A function of fastnn.ops takes real numbers, got an array of {x.dtype}.")
+        return {"array": pack(x)}
     if isinstance(x, (int, float, np.ndarray, np.generic)):
         return x if isinstance(x, (int, float)) else x.item()
     if isinstance(x, list):
@@ -94,11 +97,11 @@ def _restored(x, values):
         return [_restored(item, values) for item in x]
     if not isinstance(x, dict):
         return x
-    [(kind, content), *rest] = x.items()
+    [(kind, content)] = x.items()
     if kind == "tensor":
         return values[content]
     if kind == "array":
-        return np.array(content, dict(rest)["dtype"])
+        return unpack(content)
     if kind == "tuple":
         return tuple(_restored(item, values) for item in content)
     return slice(*content) if kind == "slice" else Ellipsis
