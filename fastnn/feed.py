@@ -2,16 +2,11 @@
 
 import contextlib
 import itertools
-import queue
-import threading
 
 import numpy as np
 
 from . import _core
 from .errors import ArgumentError, ArgumentTypeError, NonFiniteLossError
-
-# Batches that wait between the thread that reads and the one that trains.
-_AHEAD = 4
 
 
 def is_iterable_of_batches(x):
@@ -106,58 +101,15 @@ class Feed:
             hook()
 
 
-class _Ahead:
-    """The results of `make` on the items of an iterator, made by a thread that is at most _AHEAD items ahead.
+def _reader(items, make):
+    from .read_ahead import ReadAhead  # only here: what it imports takes longer than this module
 
-    An error of the iterator or of `make` is raised where its item would have come.
-    """
-
-    def __init__(self, items, make):
-        self._queue, self._stop = queue.Queue(_AHEAD), threading.Event()
-        self._thread = threading.Thread(
-            target=self._fill, args=(items, make), name="fastnn-feed", daemon=True
-        )
-        self._thread.start()
-
-    def _fill(self, items, make):
-        number = 0
-        try:
-            for item in items:
-                if not self._put((make(item), None)):
-                    return
-                number += 1
-            self._put((None, None))
-        except BaseException as error:
-            error.add_note(f"while batch {number} of this pass was read (counted from 0)")
-            self._put((None, error))
-
-    def _put(self, entry):
-        while not self._stop.is_set():
-            with contextlib.suppress(queue.Full):
-                self._queue.put(entry, timeout=0.1)
-                return True
-        return False
-
-    def next(self):
-        """The next result, None at the end."""
-        while True:
-            # In turns, so that Ctrl-C is seen on every system.
-            with contextlib.suppress(queue.Empty):
-                result, error = self._queue.get(timeout=0.1)
-                break
-        if error is not None:
-            raise error
-        return result
-
-    def close(self):
-        """Ends the thread; one that hangs in the user's iterator is left to itself."""
-        self._stop.set()
-        self._thread.join(timeout=5.0)
+    return ReadAhead(items, make)
 
 
 def ahead(feed, count, make):
     """Generates `make` of the first `count` batches of a feed, or of all; a thread reads ahead."""
-    reader = _Ahead(itertools.islice(feed.walk(0, 0, None), count), make)
+    reader = _reader(itertools.islice(feed.walk(0, 0, None), count), make)
     try:
         while (result := reader.next()) is not None:
             yield result
@@ -214,7 +166,7 @@ class Batches:
             items = itertools.islice(self._walk, self.steps - step)
         self._taken = total
         self._ended = False
-        self._ahead = _Ahead(items, self._prepare)
+        self._ahead = _reader(items, self._prepare)
 
     def _seen_before(self, sums):
         return int(sums[1]) if sums else 0  # the weight of the first loss counts samples

@@ -8,7 +8,7 @@ use stand in one table, `_core.OPS`.
 
 import math
 import re
-import threading
+from contextvars import ContextVar
 from functools import cache
 from typing import NamedTuple
 
@@ -854,12 +854,12 @@ class Value(Arithmetic):
         return (self[i] for i in range(len(self)))
 
 
-_building = threading.local()
+_building = ContextVar("building", default=())  # of each thread, the innermost last
 
 
 def current_builder():
     """The Builder of the function that is being traced in this thread, None outside of one."""
-    stack = getattr(_building, "stack", None)
+    stack = _building.get()
     return stack[-1] if stack else None
 
 
@@ -898,13 +898,11 @@ class Builder:
         return builder
 
     def __enter__(self):
-        if not hasattr(_building, "stack"):
-            _building.stack = []
-        _building.stack.append(self)
+        _building.set((*_building.get(), self))
         return self
 
     def __exit__(self, *error):
-        _building.stack.pop()
+        _building.set(_building.get()[:-1])
 
     def input(self, shape, type=None, name=""):
         return Value(self, self.program.add_tensor("input", shape, type, name))

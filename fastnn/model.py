@@ -1,7 +1,6 @@
 """Model and Sequential: networks that train, evaluate and predict."""
 
 import contextlib
-import threading
 from types import FunctionType, MappingProxyType
 
 import numpy as np
@@ -84,6 +83,8 @@ class Model(Layer):
     # -- making --
 
     def _prepare(self, name, dtype, device, trainable):
+        import threading  # with the first model, not with fastnn
+
         if device != "cpu":
             raise DeviceError(
                 f"{type(self).__name__} runs on device 'cpu', got {device!r}; leave the argument out"

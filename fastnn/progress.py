@@ -1,6 +1,5 @@
 """The progress of `fit`, `evaluate` and `predict` on the screen."""
 
-import shutil
 import sys
 import time
 
@@ -67,6 +66,8 @@ class Bar(Lines):
 
     def start(self, label, samples):
         super().start(label, samples)
+        import shutil
+
         # tqdm shows nothing on a terminal that does not tell its size; this falls back to 80 by 24.
         size = shutil.get_terminal_size()
         self._bar = self._tqdm(
