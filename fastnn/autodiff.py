@@ -64,6 +64,8 @@ def value_and_grad(fun, argnums=0):
         key = dtype, *(a.shape for a in arrays)
         with lock:
             if key not in known:
+                if len(known) == _KEPT:
+                    del known[next(iter(known))]
                 known[key] = _Compiled(
                     fun, [a.shape for a in arrays], dtype, [n % len(arrays) for n in numbers]
                 )
@@ -92,6 +94,9 @@ def _array(i, x):
     if array.dtype.kind not in "fiub":
         raise DtypeError(f"value_and_grad: argument {i} must hold real numbers, got {array.dtype}.")
     return array
+
+
+_KEPT = 64  # combinations of shapes and types for which a function is kept ready
 
 
 class _Compiled:

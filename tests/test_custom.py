@@ -419,3 +419,25 @@ def test_arrays_of_a_trace_are_saved_exactly_and_briefly(tmp_path):
         loaded = fnn.load(tmp_path / "m.fnn")
         again = Model(loaded.input, loaded.output, dtype="float64")  # traced anew, from what the file says
         np.testing.assert_allclose(again.predict(X), X @ BIG, rtol=0, atol=1e-14)
+
+
+def test_a_loaded_layer_is_frozen_as_its_class_would_be(tmp_path):
+    """Running statistics stay, dropout does not; and back, also where the layer was saved frozen."""
+    make_model().save(tmp_path / "free.fnn")
+    model = make_model()
+    model.get_layer("first").trainable = False
+    model.compile("sgd", "mse")
+    model.save(tmp_path / "frozen.fnn")
+    for name in ("free.fnn", "frozen.fnn"):
+        model = fnn.load(tmp_path / name)
+        for trainable in (False, True):
+            layer = model.get_layer("first")
+            layer.trainable = trainable
+            model.compile("sgd", "mse")
+            before = layer.get_weights()
+            model.fit(3 * X + 1, Y, verbose=0)
+            for w, old in zip(layer.weights, before):
+                # the bias before a normalisation by the batch has no gradient
+                assert np.array_equal(w.value, old) != trainable or "bias" in w.name
+            drawn = Model(model.inputs, layer.output)
+            assert not np.array_equal(drawn(X, training=True), drawn(X, training=True))

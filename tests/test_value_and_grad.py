@@ -118,3 +118,11 @@ def test_arguments_by_name():
         function(B, B, v=B)
     with pytest.raises(ArgumentTypeError, match="'k' can be given by name alone"):
         function(B, B, k=3.0)
+
+
+def test_only_the_last_shapes_are_kept():
+    seen = []
+    function = fnn.value_and_grad(lambda w: seen.append(w.shape) or ops.sum(w * w))
+    for size in [*range(1, 66), 65, 1]:
+        assert_close(function(np.ones(size))[1], np.full(size, 2.0))
+    assert [s[0] for s in seen] == [*range(1, 66), 1]
