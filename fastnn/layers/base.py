@@ -3,7 +3,7 @@
 import functools
 import inspect
 import math
-import threading
+from contextvars import ContextVar
 
 import numpy as np
 
@@ -555,14 +555,16 @@ class Layer:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
-_tracing = threading.local()
+_tracing = ContextVar("tracing")
 
 
 def _stack():
     """The layers that are being built or called in this thread, the outermost first."""
-    if not hasattr(_tracing, "layers"):
-        _tracing.layers = []
-    return _tracing.layers
+    layers = _tracing.get(None)
+    if layers is None:
+        layers = []
+        _tracing.set(layers)
+    return layers
 
 
 def _layers_in(value):
