@@ -1024,11 +1024,18 @@ class Builder:
         known = dict(known)
         known.update((i, self.param(p)) for i, p in parameters.items())
         first_key = self._random_nodes
+        inference = self.training is False
+        wanted = _nodes_outside_training(program) if inference else ()
         for node in program.nodes:
             attrs = program.attrs(node)
             if attrs.get("key", _SEEDED) < _SEEDED:
                 attrs["key"] += first_key
                 self._random_nodes = max(self._random_nodes, int(attrs["key"]) + 1)
+            if inference and node not in wanted:
+                continue
+            if inference and _changes_in_training(node):
+                known[node.outputs[0]] = known[node.inputs[-1]]
+                continue
             ids = [known[i].id for i in node.inputs]
             if not node.outputs:
                 self.on_train(parameters[node.inputs[0]], known[node.inputs[1]], *node.attrs)
@@ -1037,6 +1044,21 @@ class Builder:
             for i, id in zip(node.outputs, made if isinstance(made, tuple) else (made,)):
                 known[i] = Value(self, id)
         return [known[r.tensor] for r in program.roots]
+
+
+def _changes_in_training(node):
+    """Whether a node gives its last input outside training; in_training(x, x) stops gradients."""
+    return node.op == "dropout" or (node.op == "in_training" and node.inputs[0] != node.inputs[1])
+
+
+def _nodes_outside_training(program):
+    """The nodes of a Program that its roots need outside training."""
+    needed, nodes = {r.tensor for r in program.roots}, set()
+    for node in reversed(program.nodes):
+        if not needed.isdisjoint(node.outputs):
+            nodes.add(node)
+            needed.update(node.inputs[-1:] if _changes_in_training(node) else node.inputs)
+    return nodes
 
 
 # Keys of random nodes have 16 bits: the lower half counts the nodes, the upper half belongs to seeds.

@@ -441,3 +441,34 @@ def test_a_loaded_layer_is_frozen_as_its_class_would_be(tmp_path):
                 assert np.array_equal(w.value, old) != trainable or "bias" in w.name
             drawn = Model(model.inputs, layer.output)
             assert not np.array_equal(drawn(X, training=True), drawn(X, training=True))
+
+
+class Augment(layers.Layer):
+    """Everything that acts in training only."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.steps = [layers.MixUp(), layers.Dropout(0.5), layers.GaussianNoise(0.5), layers.BatchNormalization()]
+
+    def call(self, x):
+        for step in self.steps:
+            x = step(x)
+        return ops.in_training(x + 1, x) + ops.stop_gradient(x)
+
+
+def test_a_call_outside_training_stays_one_in_a_file(tmp_path):
+    x = Input((3,))
+    quiet = Augment(name="quiet")(x, training=False)
+    model = Model(x, [quiet, layers.Dropout(0.5)(x)])
+    model.save(tmp_path / "m.fnn")
+    loaded = fnn.load(tmp_path / "m.fnn")
+    for made in (model, loaded):
+        still, drawn = made(X, training=True)
+        np.testing.assert_array_equal(still, made.predict(X)[0])
+        assert not np.array_equal(drawn, X)
+    for made in (model, loaded):
+        made.compile("sgd", "mse")
+        made.fit(X, [X, X], epochs=2, verbose=0, seed=1, shuffle=False)
+    for w, v in zip(model.weights, loaded.weights):
+        assert np.array_equal(w.value, v.value)
+    assert loaded.evaluate(X, [X, X], verbose=0) == model.evaluate(X, [X, X], verbose=0)
