@@ -706,7 +706,7 @@ def _check_ord(function):
 @_op(_check_ord(_eager_norm))
 @_check_ord
 def norm(x, ord=None, axis=None, keepdims=False):
-    """The length of vectors along `axis`, of all elements together by default.
+    """The length of vectors along `axis`, of all elements together by default; its derivative at 0 is 0.
 
     Parameters
     ----------
@@ -717,7 +717,9 @@ def norm(x, ord=None, axis=None, keepdims=False):
     keepdims : bool, default False
     """
     if ord in (None, 2):
-        return sqrt(sum(square(x), axis, keepdims))
+        squared = sum(square(x), axis, keepdims)
+        nonzero = greater(squared, 0.0)
+        return where(nonzero, sqrt(where(nonzero, squared, 1.0)), 0.0)
     return (sum if ord == 1 else max)(abs(x), axis, keepdims)
 
 

@@ -126,3 +126,10 @@ def test_only_the_last_shapes_are_kept():
     for size in [*range(1, 66), 65, 1]:
         assert_close(function(np.ones(size))[1], np.full(size, 2.0))
     assert [s[0] for s in seen] == [*range(1, 66), 1]
+
+
+def test_the_length_of_nothing_has_no_slope():
+    x = np.array([[3.0, 4.0], [0.0, 0.0]])
+    value, gradient = fnn.value_and_grad(lambda x: ops.sum(ops.norm(x, axis=-1)))(x)
+    assert value == 5.0
+    np.testing.assert_allclose(gradient, [[0.6, 0.8], [0, 0]], rtol=1e-15)
