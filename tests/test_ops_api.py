@@ -287,3 +287,13 @@ def test_functions_of_symbolic_tensors_are_layers(tmp_path):
 def test_errors(call, error, match):
     with pytest.raises(error, match=match):
         call(Input((3, 4)))
+
+
+def test_infinities_and_dtypes_among_the_arguments_are_saved(tmp_path):
+    x = Input((3, 4))
+    y = ops.clip(ops.maximum(x, -np.inf), 0.5, float("inf")) + ops.cast(x > 1, np.float32)
+    model = Model(x, y * ops.cast(x > 0, np.dtype("float64")), dtype="float64")
+    expected = (np.maximum(X, 0.5) + (X > 1)) * (X > 0)
+    model.save(tmp_path / "m.fnn")
+    for made in (model, fnn.load(tmp_path / "m.fnn")):
+        np.testing.assert_allclose(made.predict(X), expected, rtol=1e-15)

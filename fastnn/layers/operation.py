@@ -1,5 +1,7 @@
 """A function of fastnn.ops as a layer: what a call on symbolic tensors becomes."""
 
+import math
+
 import numpy as np
 
 from ..errors import ArgumentTypeError, UnknownNameError
@@ -77,7 +79,10 @@ def _described(x, tensors):
             raise ArgumentTypeError(f"A function of fastnn.ops takes real numbers, got an array of {x.dtype}.")
         return {"array": pack(x)}
     if isinstance(x, (int, float, np.ndarray, np.generic)):
-        return x if isinstance(x, (int, float)) else x.item()
+        x = x if isinstance(x, (int, float)) else x.item()
+        return {"array": pack(x)} if isinstance(x, float) and not math.isfinite(x) else x
+    if isinstance(x, (type, np.dtype)):
+        return str(np.dtype(x))
     if isinstance(x, list):
         return [_described(item, tensors) for item in x]
     if isinstance(x, tuple):
