@@ -305,7 +305,8 @@ def test_memory_does_not_grow_with_the_number_of_batches():
         model.fit(batches(count), verbose=0)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 1.5 * peaks[0] < 2_000_000
+    batch = 100 * 100 * 4 + 100 * 8
+    assert max(peaks) < 15 * batch  # of 20 and of 400: how far ahead the thread is varies by a few batches
 
 
 def test_arrays_mapped_from_a_file(tmp_path):
