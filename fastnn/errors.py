@@ -85,6 +85,10 @@ class GraphError(FastNNError, ValueError):
     """The layers are not connected to each other as a model needs."""
 
 
+class NotOneCallError(GraphError, AttributeError):
+    """A layer has no `input` or `output` of its own: it was never called, or several times."""
+
+
 class ProgramError(FastNNError, ValueError):
     """A Program that does not parse or does not verify."""
 

@@ -203,3 +203,13 @@ def test_a_source_folder_that_is_not_built_says_so(tmp_path):
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import fastnn"], capture_output=True, text=True
     )
     assert run.returncode == 1 and "pip install -e ." in run.stderr
+
+
+def test_a_layer_without_one_call_has_no_input():
+    layer = layers.Dense(2)
+    assert not hasattr(layer, "input") and getattr(layer, "output", None) is None
+    layer(fnn.Input((3,)))
+    assert layer.input.shape == (None, 3) and hasattr(layer, "output")
+    layer(fnn.Input((3,)))
+    with pytest.raises(errors.GraphError, match="called 2 times"):
+        layer.output

@@ -15,6 +15,7 @@ from ..errors import (
     DtypeError,
     FastNNError,
     GraphError,
+    NotOneCallError,
     ShapeError,
     UnknownNameError,
 )
@@ -502,7 +503,7 @@ class Layer:
 
     def _only_call(self, what):
         if len(self._calls) != 1:
-            raise GraphError(
+            raise NotOneCallError(
                 f"{self._label} has been called {len(self._calls)} times; its {what} is defined for one call."
             )
         return self._calls[0]
