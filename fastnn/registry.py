@@ -53,13 +53,23 @@ class Registry:
 
     def __init__(self, kind, base, others=()):
         self.kind, self.base, self._others = kind, base, others
-        self._classes = {}
+        self._added, self._named = [], {}
 
     def add(self, cls, *aliases):
         """Register `cls` under its name, its snake_case name and the aliases. Returns `cls`."""
-        for name in (cls.__name__, snake_case(cls.__name__), *aliases):
-            self._classes[name] = cls
+        self._added.append((cls, aliases))
         return cls
+
+    @property
+    def _classes(self):
+        """dict of str to type: made at first use, since importing fastnn needs no names."""
+        added = self._added
+        if added:
+            named = dict(self._named)
+            for cls, aliases in added:
+                named.update(dict.fromkeys((cls.__name__, snake_case(cls.__name__), *aliases), cls))
+            self._named, self._added = named, []  # whole tables only, so that threads may ask at a time
+        return self._named
 
     def alias(self, *aliases):
         """Class decorator: `add` with aliases."""
