@@ -64,7 +64,13 @@ static void resolve_training(planner *w) {
         fnn_node *n = &w->nodes[i];
         *n = p->nodes[i];
         for (int k = 0; k < n->n_in; k++) n->in[k] = w->chosen[n->in[k]];
-        if (n->op == OP_in_training) w->chosen[n->out[0]] = n->in[!w->s->training];
+        if (n->op != OP_in_training) continue;
+        int t = n->in[!w->s->training];
+        /* What a root reads after the step must be what the step began with. */
+        if (w->s->mode == FNN_TRAIN && p->tensors[t].updated)
+            *n = (fnn_node){.op = OP_affine, .n_in = 1, .n_out = 1, .n_attr = 2, .in = {t}, .out = {n->out[0]},
+                            .attr = {1, 0}};
+        else w->chosen[n->out[0]] = t;
     }
 }
 

@@ -535,6 +535,28 @@ def test_random_programs(mode, made, rows, seed):
             assert value.tobytes() == alone[name].tobytes(), (name, threads)
 
 
+@pytest.mark.parametrize("shape", [(3,), (3, 5)])
+def test_a_tally_of_a_parameter_is_that_before_the_update(shape):
+    program = Program("float64")
+    x, w = program.add_tensor("input", (None, 3)), program.add_tensor("param", shape)
+    g = program.add_tensor("param", shape)
+    program.add_root("tally", program.add_node("in_training", (w, w)))
+    program.add_node("sgd", (w, g), {"momentum": 0, "nesterov": 0, "weight_decay": 0})
+    engine = _core.Engine(program.text())
+    value = np.arange(1.0, 1 + math.prod(shape)).reshape(shape)
+    engine.param(w).write(value)
+    engine.param(g).write(np.ones(shape))
+    session = engine.session("train", 2, guard=True)
+    session.bind(x, np.ones((2, 3)))
+    session.begin(2, 2, False, True, 0, 0, 0)
+    session.run(1, -1.0, 0.5)
+    assert session.results() == value.ravel().tolist()
+    out = np.empty(shape)
+    engine.param(w).read(out)
+    assert np.array_equal(out, value - 0.5)
+    session.check()
+
+
 # ---- the rules of shapes, which stand in two languages ----
 
 # Inputs that fit, of rules that chance seldom meets; the last shape is the output's where the rule asks for
