@@ -1004,8 +1004,7 @@ class Model(Layer):
         if self.optimizer.driver is not None:
             raise ArgumentError(
                 f"train_on_batch takes one step on one batch, but {type(self.optimizer).__name__} goes on "
-                "from what it "
-                "learnt of all samples; use fit"
+                "from what it learnt of all samples; use fit"
             )
         arrays, count = self._bind_batch(x, y, sample_weight)
         self._weigh_classes(arrays, class_weight)

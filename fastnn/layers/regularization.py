@@ -38,8 +38,22 @@ class RandomLayer(Layer):
         return {**super().get_config(), "seed": self.seed}
 
 
+class _Dropping(RandomLayer):
+    """Changes single elements with the probability `rate`."""
+
+    def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
+        super().__init__(seed=seed, **kwargs)
+        self.rate = check_float(self._label, "rate", rate, low=0, high=1, exclusive=("high",))
+        self._refuse(noise_shape=noise_shape)
+        self.noise_shape = None
+        self.built = True
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate, "noise_shape": None}
+
+
 @registry.add
-class Dropout(RandomLayer):
+class Dropout(_Dropping):
     """In training sets elements to 0 with probability `rate` and scales the others by 1 / (1 - rate).
 
     Otherwise the identity (Srivastava et al., 2014).
@@ -60,19 +74,9 @@ class Dropout(RandomLayer):
         See `Layer`.
     """
 
-    def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
-        super().__init__(seed=seed, **kwargs)
-        self.rate = check_float(self._label, "rate", rate, low=0, high=1, exclusive=("high",))
-        self._refuse(noise_shape=noise_shape)
-        self.noise_shape = None
-        self.built = True
-
     def call(self, x):
         self._needs_one(x)
         return x if self.rate == 0 else emit("dropout", x, rate=self.rate, key=self._key(x))
-
-    def get_config(self):
-        return {**super().get_config(), "rate": self.rate, "noise_shape": None}
 
 
 @registry.add
@@ -139,7 +143,7 @@ class GaussianDropout(RandomLayer):
 
 
 @registry.add
-class AlphaDropout(RandomLayer):
+class AlphaDropout(_Dropping):
     """Dropout for `selu` (Klambauer et al., arXiv:1706.02515): keeps mean and variance.
 
     In training an element becomes p = -scale alpha, the value that selu saturates at, with probability
@@ -158,12 +162,6 @@ class AlphaDropout(RandomLayer):
         See `Layer`.
     """
 
-    def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
-        super().__init__(seed=seed, **kwargs)
-        self.rate = check_float(self._label, "rate", rate, low=0, high=1, exclusive=("high",))
-        self._refuse(noise_shape=noise_shape)
-        self.built = True
-
     def call(self, x):
         self._needs_one(x)
         if self.rate == 0:
@@ -176,6 +174,3 @@ class AlphaDropout(RandomLayer):
         drop = emit("less", draw, builder.emit("full", value=self.rate, shape=()))
         y = emit("where", drop, builder.emit("full", value=dropped, shape=()), x)
         return emit("in_training", emit("affine", y, scale=a, shift=-a * dropped * self.rate), x)
-
-    def get_config(self):
-        return {**super().get_config(), "rate": self.rate, "noise_shape": None}
