@@ -8,7 +8,11 @@
 #include <string.h>
 #if defined(_WIN32)
 #include <malloc.h>
+#elif defined(__linux__)
+#include <sys/mman.h>
 #endif
+
+#define HUGE_PAGE ((size_t)2 << 20)
 
 /* Cuts off a UTF-8 sequence that the end of the buffer has split. */
 static void trim_utf8(char *text) {
@@ -66,7 +70,11 @@ void *fnn_alloc(size_t bytes) {
     p = _aligned_malloc(bytes ? bytes : 1, FNN_ALIGN);
     if (!p) return NULL;
 #else
-    if (posix_memalign(&p, FNN_ALIGN, bytes ? bytes : 1)) return NULL;
+    const bool huge = bytes >= 2 * HUGE_PAGE;
+    if (posix_memalign(&p, huge ? HUGE_PAGE : FNN_ALIGN, bytes ? bytes : 1)) return NULL;
+#if defined(MADV_HUGEPAGE)
+    if (huge) madvise(p, bytes, MADV_HUGEPAGE);
+#endif
 #endif
     return memset(p, 0, bytes);
 }
