@@ -131,7 +131,7 @@ typedef struct fnn_task fnn_task;
 /* Ranges [lo, hi): matrix rows for batched work, but samples for walks, concat, slice, pad, reshape, warp, mix
  * and random draws; elements of a FLAT or PANEL buffer for elementwise work on parameters (seen as a matrix of
  * one column); items of the output's layout for matmul_tn; columns for sum_rows, mean_rows and batch_moments;
- * columns of the table, whole panels, for embedding_grad; ignored by penalty and sum_squares, which one thread
+ * columns, whole panels, of the table for embedding_grad and of w for a matmul of few rows; ignored by penalty and sum_squares, which one thread
  * runs whole.
  * Work on tensors without a batch that is neither is one sample, [0, 1), or the rows of a matrix, on one
  * thread. scratch: FNN_SCRATCH bytes of the calling thread's own, aligned to FNN_ALIGN. */
@@ -157,6 +157,7 @@ struct fnn_task {
     /* matmul with its bias, and relu where that follows: out = relu?(x w + bias) */
     const void *bias;                /* (n), NULL if none */
     bool relu;
+    bool by_columns;                 /* the range is one of columns of w, whole panels, for all rows */
     /* matmul_tn and update fused: the gradient goes through penalty_grad and the update while hot,
      * and is written to out[0].p only if that is not NULL */
     fnn_update update;               /* NULL: none */
@@ -291,6 +292,8 @@ struct fnn_session {
     fnn_error *faults;               /* the first found while gathering, one a thread */
 };
 
+/* Batches of up to so many rows share a product by its columns, so that each weight passes by one core alone. */
+#define FNN_FEW_ROWS 16
 /* A phase shorter than this is not worth a second thread: meeting costs a microsecond or two. */
 #define FNN_SHARE_NS 12000.0
 /* A call with less work than this to share wakes nobody: waking takes 20 to 60 microseconds. */

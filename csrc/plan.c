@@ -153,6 +153,14 @@ static void fuse(planner *w) {
 
 /* ---- 3. phases ---- */
 
+#define NS_BYTE (1.0 / 25)           /* read beyond the L2 cache */
+
+/* Rough nanoseconds that reading the weights of a product takes. */
+static double ns_of_weights(const planner *w, const fnn_node *n) {
+    const fnn_tensor *t = &w->p->tensors[n->in[1]];
+    return NS_BYTE * (double)fnn_real_size(t->type) * (double)t->dim[0] * (double)t->dim[1];
+}
+
 static const fnn_tensor *worked_on(const planner *w, const fnn_node *n) {
     return &w->p->tensors[n->n_out ? n->out[0] : n->in[0]];
 }
@@ -169,7 +177,15 @@ static bool is_flat_map(const planner *w, const fnn_node *n) {
     return true;
 }
 
+/* A product of few rows is over as soon as its weights were read. */
+static bool is_shared_by_columns(const planner *w, const fnn_node *n) {
+    const fnn_tensor *out = worked_on(w, n);
+    return n->op == OP_matmul && out->batched && w->s->max_rows * out->lead <= FNN_FEW_ROWS &&
+           ns_of_weights(w, n) > FNN_SHARE_NS / 2;
+}
+
 static fnn_share share_of(const planner *w, const fnn_node *n) {
+    if (is_shared_by_columns(w, n)) return SHARE_PANELS;
     if (n->n_out && w->p->tensors[n->out[0]].batched) return SHARE_ROWS;
     switch (info_of(n)->rule) {
     case RULE_MATMUL_TN: return SHARE_TILES;
@@ -209,7 +225,8 @@ static int earliest_phase(const planner *w, int first, const int *writable) {
             int from = p->tensors[n->in[k]].producer;
             if (from >= 0 && is_constant(&w->nodes[from])) continue;
             if (from >= 0 && w->fused_into[from] != first)
-                phase = max_int(phase, w->phase[w->fused_into[from]] + !own_share(w, &w->nodes[from], n));
+                phase = max_int(phase, w->phase[w->fused_into[from]] +
+                                       !own_share(w, &w->nodes[w->fused_into[from]], n));
             /* Each thread brings in its own rows, in phase 0. */
             if (from < 0 && p->tensors[n->in[k]].batched && (share_of(w, n) != SHARE_ROWS || mixes_rows(n)))
                 phase = max_int(phase, 1);
@@ -489,6 +506,7 @@ static void estimate(const planner *w, const fnn_node *n, fnn_stage *stage) {
     switch (fnn_ops[n->op].rule) {
     case RULE_MATMUL: case RULE_MATMUL_NT:
         ns = lead * (NS_PRODUCT_ROW + 2 * wide * (double)a->cols * (double)out->cols * NS_FLOP);
+        if (stage->share == SHARE_PANELS) stage->ns_fixed += ns_of_weights(w, n);
         break;
     case RULE_MATMUL_TN: ns = lead * (NS_PRODUCT_ROW + 2 * wide * work * NS_FLOP); break;
     case RULE_SUM_ROWS: case RULE_MOMENTS: case RULE_LOSS: case RULE_LOSS_IDX: case RULE_REDUCE:
@@ -664,6 +682,7 @@ static void make_stage(planner *w, int first, fnn_stage *stage) {
     stage->unit = rows_a_sample(w, n);
     stage->phase = w->phase[first];
     stage->chain = 1;
+    t->by_columns = stage->share == SHARE_PANELS && n->op == OP_matmul;
     t->run = s->model->kernels->run[n->op];
     t->op = n->op;
     t->n_in = n->n_in;

@@ -18,7 +18,7 @@ import numpy as np
 cdef extern from "internal.h" nogil:
     enum: FNN_OK, FNN_ERR_ARGUMENT, FNN_ERR_PROGRAM, FNN_ERR_LIMIT, FNN_ERR_MEMORY, FNN_ERR_DATA, FNN_ERR_NONFINITE
     enum: FNN_F32, FNN_F64, FNN_F16, FNN_BOOL, FNN_I8, FNN_I16, FNN_I32, FNN_I64, FNN_U8, FNN_U16, FNN_U32, FNN_U64
-    enum: FNN_MAX_DIMS, FNN_TRAINING, FNN_GUARD, OP_COUNT
+    enum: FNN_MAX_DIMS, FNN_FEW_ROWS, FNN_TRAINING, FNN_GUARD, OP_COUNT
     ctypedef struct fnn_error:
         int status
         int tensor
@@ -494,6 +494,8 @@ cdef class Session:
 
 # ---- prediction with nothing left to decide ----
 
+cdef enum: MANY_ROWS = 256
+
 cdef class Predictor:
     """Predicts with the weights that an engine of its own holds. Safe to call from any number of threads.
 
@@ -513,7 +515,7 @@ cdef class Predictor:
     cdef readonly int input_id, output_id
     cdef readonly tuple features, out_shape
     cdef readonly object dtype
-    cdef list free_sessions
+    cdef list few, many              # sessions that nobody uses now, by how many samples they take at a time
     cdef object empty
     cdef int code, ndim, out_ndim
     cdef Py_ssize_t size_in[8]
@@ -532,8 +534,8 @@ cdef class Predictor:
             self.size_in[i] = features[i]
         for i in range(self.out_ndim):
             self.size_out[i] = out_shape[i]
-        self.free_sessions = [self.engine.session("predict", 256)]
-        self.ns_row = fnn_session_ns((<Session>self.free_sessions[0]).c, 1)
+        self.few, self.many = [self.engine.session("predict", FNN_FEW_ROWS)], []
+        self.ns_row = fnn_session_ns((<Session>self.few[0]).c, 1)
 
     def __call__(self, x, out=None):
         """Outputs for one sample (features,) or several (n, features): a new array, or `out`, filled."""
@@ -551,14 +553,14 @@ cdef class Predictor:
             self.open_out(out, &made)
             try:
                 self.check_out(&made, n, given.ndim > self.ndim)
-                session = self.lend()
+                session = self.lend(n)
                 # Short calls keep the GIL: giving it back and taking it costs more than they last.
                 if n * self.ns_row < 5000:
                     status = fnn_predict(session.c, given.buf, made.buf, n)
                 else:
                     with nogil:
                         status = fnn_predict(session.c, given.buf, made.buf, n)
-                self.give_back(session)
+                self.give_back(session, n)
                 if status != FNN_OK:
                     raise errors.ArgumentError("a Predictor needs exactly one input and one output")
             finally:
@@ -567,15 +569,16 @@ cdef class Predictor:
             PyBuffer_Release(&given)
         return out
 
-    cdef Session lend(self):
+    cdef Session lend(self, int64_t n):
+        cdef list idle = self.few if n <= FNN_FEW_ROWS else self.many
         with cython.critical_section(self):
-            if self.free_sessions:
-                return <Session>self.free_sessions.pop()
-        return self.engine.session("predict", 256)
+            if idle:
+                return <Session>idle.pop()
+        return self.engine.session("predict", FNN_FEW_ROWS if n <= FNN_FEW_ROWS else MANY_ROWS)
 
-    cdef int give_back(self, Session session) except -1:
+    cdef int give_back(self, Session session, int64_t n) except -1:
         with cython.critical_section(self):
-            self.free_sessions.append(session)
+            (self.few if n <= FNN_FEW_ROWS else self.many).append(session)
         return 0
 
     cdef bint take(self, x, Py_buffer *view) except -1:

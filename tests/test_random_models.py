@@ -143,3 +143,36 @@ def test_training_gives_the_same_bits_for_any_number_of_threads(dtype, threads):
         assert train() == alone
     finally:
         fnn.set_num_threads(before)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 16])
+def test_few_rows_through_wide_layers_give_the_bits_of_many(rows):
+    """Products of few rows are shared by columns, so every thread reads what the others wrote."""
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(300, 250)).astype("float32"), rng.integers(0, 7, rows)
+    fnn.set_seed(5)
+    t = fnn.Input((250,))
+    a = layers.Dense(900, activation="relu")(t)
+    b = layers.Dense(900, activation="tanh", use_bias=False)(a)
+    h = layers.LayerNormalization()(layers.Add()([a, b]))
+    model = fnn.Model(t, layers.Dense(7, activation="softmax")(layers.Dense(701, activation="relu")(h)))
+    model.compile(optimizer="sgd", loss="sparse_categorical_crossentropy")
+    want, start, frozen = model.predict(x)[:rows], model.get_weights(), model.freeze()
+
+    def train():
+        model.set_weights(start)
+        model.fit(x[:rows], y, batch_size=rows, epochs=2, shuffle=False, verbose=0)
+        return [w.tobytes() for w in model.get_weights()]
+
+    before, trained = fnn.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            fnn.set_num_threads(threads)
+            model.set_weights(start)
+            for _ in range(20):
+                assert model.predict(x[:rows]).tobytes() == want.tobytes()
+                assert frozen(x[:rows]).tobytes() == want.tobytes()
+            trained.append(train())
+    finally:
+        fnn.set_num_threads(before)
+    assert trained[1] == trained[0] and trained[2] == trained[0]

@@ -161,12 +161,18 @@ static void rows_times_panels(const block *b, int64_t m, const REAL *x, const RE
     }
 }
 
-/* x (rows, K) times the kernel (K, N), + bias (N), relu; rows [lo, hi) of out (rows, N) */
+/* x (rows, K) times the kernel (K, N), + bias (N), relu; rows [lo, hi) of out (rows, N), or its columns */
 static void k_matmul(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
     (void)scratch;
     const fnn_view *in = &t->in[0], *to = &t->out[0];
-    const REAL *x = in->p, *w = t->in[1].p;
-    REAL *out = to->p;
+    const int64_t first = t->by_columns ? lo : 0, cols = t->by_columns ? hi - lo : t->layout.cols;
+    const REAL *x = in->p, *w = (const REAL *)t->in[1].p + first * t->layout.stride_k,
+               *bias = t->bias ? (const REAL *)t->bias + first : NULL;
+    REAL *out = (REAL *)to->p + first;
+    if (t->by_columns) {
+        lo = 0;
+        hi = t->step->rows * in->lead;
+    }
     const int64_t K = t->layout.rows, kc = piece(K, KC), mc = piece(hi - lo, MC);
     for (int64_t k = 0; k < K; k += kc) {
         const bool last = k + kc >= K;
@@ -178,7 +184,7 @@ static void k_matmul(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
                          .relu = last && t->relu};
         for (int64_t r = lo; r < hi; r += mc)
             rows_times_panels(&b, r + mc < hi ? mc : hi - r, x + r * in->ld + k, w + k * NR, out + r * to->ld,
-                              last ? t->bias : NULL, t->layout.cols);
+                              last ? bias : NULL, cols);
     }
 }
 
