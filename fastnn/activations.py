@@ -70,12 +70,20 @@ def linear(x):
 
 
 @_activation
-def step(x, straight_through=False):
+def step(x, straight_through=False, clip_value=None):
     """1 where x >= 0, else 0.
 
-    Its gradient is 0, or passes unchanged where `straight_through` is set (Bengio et al., arXiv:1308.3432).
+    Its gradient is 0, so what stands before it does not learn. With `straight_through` the gradient passes as
+    if the function were x itself (Bengio et al., arXiv:1308.3432); with a `clip_value` as if it were x clipped
+    to [-clip_value, clip_value], so only where abs(x) <= clip_value (Hubara et al., arXiv:1602.02830, with 1).
     """
-    return "step", {"straight_through": float(bool(straight_through))}
+    if clip_value is not None:
+        clip_value = check_float("step", "clip_value", clip_value, low=0, exclusive=("low",))
+        if not straight_through:
+            raise ArgumentError(
+                f"step: clip_value={clip_value:g} bounds the straight-through gradient, so it needs straight_through=True."
+            )
+    return "step", {"straight_through": float(bool(straight_through)), "clip_value": clip_value or 0.0}
 
 
 @_activation

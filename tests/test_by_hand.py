@@ -1,6 +1,7 @@
 """Training by hand: loss_and_gradients, optimizer.apply and updates of one's own."""
 
 import copy
+import functools
 import gc
 import pickle
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastnn as fnn
-from fastnn import Input, Model, layers, optimizers
+from fastnn import Input, Model, activations, layers, optimizers
 from fastnn.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -135,3 +136,32 @@ def test_errors():
         Model(model.inputs, model.outputs).loss_and_gradients(X, Y)
     assert all(map(np.array_equal, before, model.get_weights()))
     assert model._engine().engine.iterations == 0
+
+
+@pytest.mark.parametrize("clip_value", [None, 1.0])
+def test_a_net_of_steps_learns_straight_through(clip_value, tmp_path):
+    """Its gradient is the one written out by hand with the step's derivative replaced, also after loading."""
+    step = functools.partial(activations.step, straight_through=True, clip_value=clip_value)
+    model = fnn.Sequential([Input((5,)), layers.Dense(8, activation=step), layers.Dense(3)], dtype="float64")
+    model.compile("sgd", "mse")
+    model.save(tmp_path / "steps.fnn")
+    w, b, v, c = model.get_weights()
+    z = X @ w + b
+    hidden, dy = (z >= 0) * 1.0, 2 / Y.size
+    dy = dy * (hidden @ v + c - Y)
+    dz = dy @ v.T * (np.abs(z) <= (clip_value or np.inf))
+    assert clip_value is None or 0 < (dz == 0).mean() < 1
+    expected = [X.T @ dz, dz.sum(axis=0), hidden.T @ dy, dy.sum(axis=0)]
+    for net in (model, fnn.load(tmp_path / "steps.fnn")):
+        for got, want in zip(net.gradients(X, Y).values(), expected, strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-15)
+
+
+def test_a_net_of_steps_alone_has_no_gradient_before_the_last_layer():
+    model = fnn.Sequential([Input((5,)), layers.Dense(8, activation="step"), layers.Dense(3)])
+    model.compile("sgd", "mse")
+    assert [bool(g.any()) for g in model.gradients(X, Y).values()] == [False, False, True, True]
+    with pytest.raises(ArgumentError, match=r"clip_value=1 .* needs straight_through=True"):
+        activations.step(X, clip_value=1)
+    with pytest.raises(ArgumentError, match=r"clip_value must be in \(0, inf\), got 0"):
+        activations.step(X, straight_through=True, clip_value=0)

@@ -155,10 +155,13 @@ def test_many_tensors_joined():
     check_gradients(c, rows=2)
 
 
-@pytest.mark.parametrize("through, expected", [(False, 0.0), (True, 1.0)])
-def test_step_passes_a_gradient_only_straight_through(through, expected):
+@pytest.mark.parametrize("arguments, expected", [
+    ({}, 0.0), ({"straight_through": True}, 1.0),
+    ({"straight_through": True, "clip_value": 3}, 1.0), ({"straight_through": True, "clip_value": 2.9}, 0.0),
+])  # fmt: skip
+def test_step_passes_a_gradient_only_straight_through(arguments, expected):
     x = layers.Input((2,))
-    y = layers.Activation(functools.partial(activations.step, straight_through=through))(x)
+    y = layers.Activation(functools.partial(activations.step, **arguments))(x)
     c = compiled([x], [y], ["mae"])
     known = xp.run(c.program, {0: np.full((1, 2), 3.0), c.outputs[0].target: np.zeros((1, 2))}, "gradients")
     assert known[c.program.roots_of("grad")[0].tensor].tolist() == [[expected / 2] * 2]

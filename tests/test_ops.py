@@ -22,11 +22,11 @@ PRODUCTS = [(1, 1, 1), (3, 5, 7), (6, 16, 16), (13, 33, 47), (29, 300, 40), (1, 
 FLAT = [(1,), (7,), (300,), (3, 5), (20, 37), ()]
 
 ATTRS = {
-    "step": {"straight_through": 0}, "leaky_relu": {"negative_slope": 0.2}, "elu": {"alpha": 1.3}, "gelu": {"approximate": 0},
+    "step": {"straight_through": 0, "clip_value": 0}, "leaky_relu": {"negative_slope": 0.2}, "elu": {"alpha": 1.3}, "gelu": {"approximate": 0},
     "huber": {"delta": 0.6}, "loss_seed": {"loss_weight": 0.7}, "binary_accuracy": {"threshold": 0.5},
     "penalty": {"l1": 0.02, "l2": 0.3}, "clip_value": {"clip": 0.4}, "clip_norm": {"clip": 0.9}, "dropout": {"rate": 0.3, "key": 5},
 }  # fmt: skip
-VARIANTS = {"gelu": [{"approximate": 0}, {"approximate": 1}], "step": [{"straight_through": 0}, {"straight_through": 1}],
+VARIANTS = {"gelu": [{"approximate": 0}, {"approximate": 1}], "step": [{"straight_through": s, "clip_value": c} for s, c in ((0, 0), (1, 0), (1, 0.75))],
             "mix": [{"alpha": a, "key": 9} for a in (0.2, 1, 3.5)]}
 OPTIMIZERS = {
     "sgd": [dict(momentum=0, nesterov=0, weight_decay=0), dict(momentum=0.9, nesterov=0, weight_decay=0.1),

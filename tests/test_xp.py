@@ -11,7 +11,7 @@ from fastnn.backends import xp
 from fastnn.graph import Program
 
 ATTRS = {
-    "straight_through": 0.0, "negative_slope": 0.2, "alpha": 1.3, "approximate": 0.0, "delta": 0.7,
+    "straight_through": 0.0, "clip_value": 0.0, "negative_slope": 0.2, "alpha": 1.3, "approximate": 0.0, "delta": 0.7,
     "threshold": 0.5,
 }  # fmt: skip
 UNARY = [(n, {a: ATTRS[a] for a in op.attrs}) for n, op in sorted(_core.OPS.items()) if op.needs != "NONE"]
@@ -44,10 +44,11 @@ def test_gradient_of_activation(op, attrs, shape):
         assert_close(got, expected)
 
 
-def test_straight_through_passes_the_gradient():
-    y = xp.step(np.array([-1.0, 0.0, 2.0]), 1.0)
-    assert y.tolist() == [0, 1, 1]
-    assert xp.step_grad(np.array([3.0, 4.0, 5.0]), y, 1.0).tolist() == [3, 4, 5]
+@pytest.mark.parametrize("attrs, expected", [((0, 0), [0, 0, 0, 0]), ((1, 0), [3, 4, 5, 6]), ((1, 1), [3, 4, 5, 0])])
+def test_straight_through_passes_the_gradient(attrs, expected):
+    x = np.array([-1.0, 0.0, 0.5, 2.0])
+    assert xp.step(x, *attrs).tolist() == [0, 1, 1, 1]
+    assert xp.step_grad(np.array([3.0, 4.0, 5.0, 6.0]), x, *attrs).tolist() == expected
 
 
 @pytest.mark.parametrize(

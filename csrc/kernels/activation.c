@@ -65,9 +65,12 @@ INLINE void backward_rows(const fnn_task *t, int64_t lo, int64_t hi, backward_li
 #define ZERO (v_set1(R(0.0)))
 #define ONE (v_set1(R(1.0)))
 
-/* The derivative of step is 0, or with straight_through taken for 1. */
+/* The derivative of step is 0, or with straight_through taken for 1 where |x| <= clip_value (0: everywhere). */
+INLINE V step_reach(const fnn_task *t) {
+    return v_set1(t->attr[0] == 0 ? R(-1.0) : t->attr[1] == 0 ? (REAL)INFINITY : (REAL)t->attr[1]);
+}
 FORWARD(step, v_where(x >= ZERO, ONE))
-BACKWARD(step, y, v_where(a != ZERO, dy))
+BACKWARD(step, x, v_where(v_abs(x) <= step_reach(t), dy))
 
 FORWARD(sigmoid, v_sigmoid(x))
 BACKWARD(sigmoid, y, dy * (y * (ONE - y)))

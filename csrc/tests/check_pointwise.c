@@ -41,23 +41,24 @@ static bool near(REAL got, exact want, exact scale, double ulps) {
 
 /* ---- activations ---- */
 
-static const struct { int op, grad; double attr; bool from_x; } activations[] = {
-    {OP_step, OP_step_grad, 0, false},
-    {OP_step, OP_step_grad, 1, false},
-    {OP_sigmoid, OP_sigmoid_grad, 0, false},
-    {OP_hard_sigmoid, OP_hard_sigmoid_grad, 0, false},
-    {OP_tanh, OP_tanh_grad, 0, false},
-    {OP_relu, OP_relu_grad, 0, false},
-    {OP_leaky_relu, OP_leaky_relu_grad, 0.2, true},
-    {OP_elu, OP_elu_grad, 1, true},
-    {OP_elu, OP_elu_grad, 0.7, true},
-    {OP_selu, OP_selu_grad, 0, false},
-    {OP_gelu, OP_gelu_grad, 0, true},
-    {OP_gelu, OP_gelu_grad, 1, true},
-    {OP_silu, OP_silu_grad, 0, true},
-    {OP_mish, OP_mish_grad, 0, true},
-    {OP_softplus, OP_softplus_grad, 0, true},
-    {OP_softsign, OP_softsign_grad, 0, false},
+static const struct { int op, grad; double attr; bool from_x; double clip; } activations[] = {
+    {OP_step, OP_step_grad, 0, true, 0},
+    {OP_step, OP_step_grad, 1, true, 0},
+    {OP_step, OP_step_grad, 1, true, 2.5},
+    {OP_sigmoid, OP_sigmoid_grad, 0, false, 0},
+    {OP_hard_sigmoid, OP_hard_sigmoid_grad, 0, false, 0},
+    {OP_tanh, OP_tanh_grad, 0, false, 0},
+    {OP_relu, OP_relu_grad, 0, false, 0},
+    {OP_leaky_relu, OP_leaky_relu_grad, 0.2, true, 0},
+    {OP_elu, OP_elu_grad, 1, true, 0},
+    {OP_elu, OP_elu_grad, 0.7, true, 0},
+    {OP_selu, OP_selu_grad, 0, false, 0},
+    {OP_gelu, OP_gelu_grad, 0, true, 0},
+    {OP_gelu, OP_gelu_grad, 1, true, 0},
+    {OP_silu, OP_silu_grad, 0, true, 0},
+    {OP_mish, OP_mish_grad, 0, true, 0},
+    {OP_softplus, OP_softplus_grad, 0, true, 0},
+    {OP_softsign, OP_softsign_grad, 0, false, 0},
 };
 enum { ACTIVATIONS = sizeof activations / sizeof activations[0] };
 
@@ -83,9 +84,9 @@ static exact activation(int op, exact x, double a) {
     }
 }
 
-static exact activation_slope(int op, exact x, double a) {
+static exact activation_slope(int op, exact x, double a, double clip) {
 #define AT_X(h) activation(op, x + (h), a)
-    return op == OP_step ? (exact)a : SLOPE(AT_X);
+    return op == OP_step ? (exact)a * (clip == 0 || fabsl(x) <= clip) : SLOPE(AT_X);
 #undef AT_X
 }
 
@@ -105,11 +106,11 @@ static matrix smooth_matrix(int64_t rows, int64_t cols) {
 
 static void check_activation(int i, int64_t rows, int64_t cols) {
     const int op = activations[i].op, grad = activations[i].grad;
-    const double a = activations[i].attr;
+    const double a = activations[i].attr, clip = activations[i].clip;
     const char *name = fnn_ops[op].name;
     const int64_t lo = random_below(rows), hi = lo + 1 + random_below(rows - lo);
     matrix x = smooth_matrix(rows, cols), y = new_at_odds(rows, cols);
-    fnn_task t = {.in = {view_of(&x)}, .out = {view_of(&y)}, .n_in = 1, .attr = {a}};
+    fnn_task t = {.in = {view_of(&x)}, .out = {view_of(&y)}, .n_in = 1, .attr = {a, clip}};
     table->run[op](&t, lo, hi, scratch);
     bool right = true;
     for (int64_t r = lo; r < hi; r++)
@@ -142,12 +143,13 @@ static void check_activation(int i, int64_t rows, int64_t cols) {
     table->run[op](&t, 0, rows, scratch);
     matrix dy = random_at_odds(rows, cols), dx = new_at_odds(rows, cols);
     t = (fnn_task){.in = {view_of(&dy), view_of(activations[i].from_x ? &x : &y)}, .out = {view_of(&dx)},
-                   .n_in = 2, .attr = {a}};
+                   .n_in = 2, .attr = {a, clip}};
     table->run[grad](&t, lo, hi, scratch);
     right = true;
     for (int64_t r = lo; r < hi; r++)
         for (int64_t c = 0; c < cols; c++) {
-            const exact seed = dy.p[r * dy.ld + c], want = seed * activation_slope(op, x.p[r * x.ld + c], a);
+            const exact seed = dy.p[r * dy.ld + c];
+            const exact want = seed * activation_slope(op, x.p[r * x.ld + c], a, clip);
             right = right && near(dx.p[r * dx.ld + c], want, fabsl(seed), 8);
         }
     CHECK(right, "%s_grad(%g) %lld x %lld", name, a, SIZES);
@@ -164,17 +166,17 @@ static void check_activation(int i, int64_t rows, int64_t cols) {
 /* Far out the limits hold, NaN stays NaN, and slopes are finite. */
 static void check_activation_edges(int i) {
     const int op = activations[i].op;
-    const double a = activations[i].attr;
+    const double a = activations[i].attr, clip = activations[i].clip;
     const double huge = REAL_BITS == 32 ? 1e30 : 1e300;
     REAL x[] = {0, (REAL)-0.0, (REAL)1e-30, (REAL)-1e-30, 100, -100, 10000, -10000, (REAL)huge, (REAL)-huge,
                 (REAL)NAN};
     enum { COUNT = sizeof x / sizeof x[0] };
     REAL y[COUNT], dy[COUNT], dx[COUNT];
     for (int k = 0; k < COUNT; k++) dy[k] = 1;
-    fnn_task t = {.in = {{x, COUNT, COUNT, 1}}, .out = {{y, COUNT, COUNT, 1}}, .n_in = 1, .attr = {a}};
+    fnn_task t = {.in = {{x, COUNT, COUNT, 1}}, .out = {{y, COUNT, COUNT, 1}}, .n_in = 1, .attr = {a, clip}};
     table->run[op](&t, 0, 1, scratch);
     t = (fnn_task){.in = {{dy, COUNT, COUNT, 1}, {activations[i].from_x ? x : y, COUNT, COUNT, 1}},
-                   .out = {{dx, COUNT, COUNT, 1}}, .n_in = 2, .attr = {a}};
+                   .out = {{dx, COUNT, COUNT, 1}}, .n_in = 2, .attr = {a, clip}};
     table->run[activations[i].grad](&t, 0, 1, scratch);
     for (int k = 0; k < COUNT - 1; k++) {
         CHECK(near(y[k], activation(op, x[k], a), 0, 4), "%s(%g) = %g", fnn_ops[op].name,

@@ -28,12 +28,13 @@ def _xp(x):
 # ---- activations ----
 
 
-def step(x, straight_through):
+def step(x, straight_through, clip_value):
     return (x >= 0).astype(x.dtype)
 
 
-def step_grad(dy, y, straight_through):
-    return dy * straight_through
+def step_grad(dy, x, straight_through, clip_value):
+    reach = (clip_value or math.inf) if straight_through else -1
+    return _xp(dy).where(abs(x) <= reach, dy, 0)
 
 
 def sigmoid(x):
