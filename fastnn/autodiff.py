@@ -40,6 +40,9 @@ def value_and_grad(fun, argnums=0):
 
     Examples
     --------
+    >>> import numpy as np
+    >>> import fastnn as fnn
+    >>> from fastnn import ops
     >>> value, gradient = fnn.value_and_grad(lambda w: ops.sum(w * w))(np.array([1.0, 2.0]))
     >>> value, gradient
     (np.float64(5.0), array([2., 4.]))

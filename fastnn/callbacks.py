@@ -37,7 +37,7 @@ class Callback:
 
     Notes
     -----
-    `epoch` and `batch` count from 0. `logs` of the end of an epoch hold loss and metrics, and with "val_" in
+    `epoch` and `batch` count from 0. `logs` of the end of an epoch hold loss and metrics, and with `val_` in
     front those of the validation data; what a callback adds to them goes into the History. `logs` of the end
     of a batch hold the values of the epoch so far.
     """

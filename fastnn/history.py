@@ -13,7 +13,7 @@ class History:
     ----------
     history : dict of str to list
         One value an epoch, a float or for some metrics an array, under each of "loss", the metrics' names,
-        and the same with "val_" in front where there is validation data; also what callbacks add to the logs,
+        and the same with `val_` in front where there is validation data; also what callbacks add to the logs,
         such as "learning_rate".
     epoch : list of int
         Epoch indices, counted from 0.

@@ -77,14 +77,14 @@ class MeanSquaredError(_Plain):
 
 @registry.alias("mae", "MAE")
 class MeanAbsoluteError(_Plain):
-    """mean(|y_true - y_pred|) over the last dimension."""
+    """`mean(|y_true - y_pred|)` over the last dimension."""
 
     op = "absolute_error"
 
 
 @registry.alias("mape", "MAPE")
 class MeanAbsolutePercentageError(_Plain):
-    """100 mean(|y_true - y_pred| / max(|y_true|, 1e-7)) over the last dimension."""
+    """`100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))` over the last dimension."""
 
     def values(self, y_true, y_pred):
         return 100.0 * ops.mean(ops.abs((y_true - y_pred) / ops.maximum(ops.abs(y_true), EPSILON)), axis=-1)
@@ -132,7 +132,7 @@ class CosineSimilarity(Loss):
 
 @registry.add
 class Huber(Loss):
-    """e^2 / 2 where |e| <= delta, delta |e| - delta^2 / 2 beyond; e = y_true - y_pred.
+    """`e^2 / 2` where `|e| <= delta`, `delta |e| - delta^2 / 2` beyond; `e = y_true - y_pred`.
 
     The mean over the last dimension.
 
@@ -652,7 +652,7 @@ def mean_squared_error(y_true, y_pred):
 
 
 def mean_absolute_error(y_true, y_pred):
-    """Return mean(|y_true - y_pred|) over the last dimension, one value per row."""
+    """Return `mean(|y_true - y_pred|)` over the last dimension, one value per row."""
     return MeanAbsoluteError().call(y_true, y_pred)
 
 

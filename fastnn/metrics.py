@@ -294,7 +294,7 @@ class RootMeanSquaredError(Metric):
 
 @registry.alias("mae", "MAE")
 class MeanAbsoluteError(Metric):
-    """mean(|y_true - y_pred|)."""
+    """`mean(|y_true - y_pred|)`."""
 
     op = "absolute_error"
 

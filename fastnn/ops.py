@@ -324,7 +324,7 @@ def negative(x):
 
 @_op(np.abs)
 def abs(x):
-    """|x|; its derivative at 0 is 0."""
+    """`|x|`; its derivative at 0 is 0."""
     return _map("abs", "abs", x)
 
 
@@ -712,7 +712,7 @@ def norm(x, ord=None, axis=None, keepdims=False):
     ----------
     x : tensor
     ord : {None, 1, 2, inf}
-        None and 2: sqrt(sum(x^2)); 1: sum(|x|); inf: max(|x|).
+        None and 2: `sqrt(sum(x^2))`; 1: `sum(|x|)`; inf: `max(|x|)`.
     axis : int or sequence of int, optional
     keepdims : bool, default False
     """
@@ -1128,7 +1128,7 @@ def softplus(x):
 
 @_op(_oracle("softsign"))
 def softsign(x):
-    """x / (1 + |x|)."""
+    """`x / (1 + |x|)`."""
     return _activation("softsign", x)
 
 

@@ -10,7 +10,7 @@ from .traced import Trace
 
 
 class Regularizer(Configurable):
-    """Base of regularizers: l1 * sum(|w|) + l2 * sum(w^2).
+    """Base of regularizers: `l1 * sum(|w|) + l2 * sum(w^2)`.
 
     A subclass may define `__call__(w)` with functions of `fastnn.ops`, giving one number: it is traced once
     and differentiated. So is a plain function, which may stand wherever a regularizer is expected.
@@ -61,7 +61,7 @@ registry = Registry("regularizer", Regularizer)
 
 @registry.alias("l1_l2")
 class L1L2(Regularizer):
-    """l1 * sum(|w|) + l2 * sum(w^2).
+    """`l1 * sum(|w|) + l2 * sum(w^2)`.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class L1L2(Regularizer):
 
 @registry.add
 class L1(Regularizer):
-    """l1 * sum(|w|).
+    """`l1 * sum(|w|)`.
 
     Parameters
     ----------

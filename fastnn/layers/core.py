@@ -23,7 +23,7 @@ class InputLayer(Layer):
         A floating type stands for the model's dtype; "int32" for indices.
     name : str, optional
     batch_shape : tuple, optional
-        (batch, *shape) in place of `shape`.
+        `(batch, *shape)` in place of `shape`.
     """
 
     def __init__(self, shape=None, batch_size=None, dtype=None, name=None, batch_shape=None, **kwargs):
@@ -53,7 +53,7 @@ class InputLayer(Layer):
 
     @property
     def batch_shape(self):
-        """tuple: (None, *shape)."""
+        """tuple: `(None, *shape)`."""
         return (None, *self.shape)
 
     def __call__(self, *inputs):
@@ -64,7 +64,7 @@ class InputLayer(Layer):
 
 
 def Input(shape=None, batch_size=None, dtype=None, name=None, batch_shape=None):
-    """Return a symbolic tensor for arrays of shape (samples, *shape).
+    """Return a symbolic tensor for arrays of shape `(samples, *shape)`.
 
     Parameters
     ----------
@@ -77,12 +77,12 @@ def Input(shape=None, batch_size=None, dtype=None, name=None, batch_shape=None):
     name : str, optional
         By default input_layer, input_layer_1, ...
     batch_shape : tuple, optional
-        (batch, *shape) in place of `shape`.
+        `(batch, *shape)` in place of `shape`.
 
     Returns
     -------
     Tensor
-        Of shape (None, *shape).
+        Of shape `(None, *shape)`.
     """
     return InputLayer(shape, batch_size, dtype, name, batch_shape).output
 

@@ -38,7 +38,7 @@ class Flatten(Layer):
 
 @registry.add
 class Reshape(Layer):
-    """(batch, ...) -> (batch, *target_shape), row-major.
+    """`(batch, ...)` -> `(batch, *target_shape)`, row-major.
 
     Parameters
     ----------
