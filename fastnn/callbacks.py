@@ -675,10 +675,7 @@ class TensorBoard(Callback):
         try:
             from tensorboardX import SummaryWriter
         except ImportError as error:
-            raise MissingExtraError(
-                "TensorBoard needs tensorboardX, which the extra 'tensorboard' brings; in a checkout: "
-                "pip install '.[tensorboard]'"
-            ) from error
+            raise MissingExtraError.of("TensorBoard", "tensorboardX", "tensorboard") from error
         self._make, self._writers = SummaryWriter, {}
         self.log_dir = os.fspath(log_dir)
         self.histogram_freq = check_int("TensorBoard", "histogram_freq", histogram_freq, low=0)

@@ -140,6 +140,13 @@ class OutOfMemoryError(FastNNError, MemoryError):
 class MissingExtraError(FastNNError, ImportError):
     """An optional library is not installed; the message names the extra that brings it."""
 
+    @classmethod
+    def of(cls, what, library, extra):
+        """The error for `what`, which needs a library of an extra."""
+        return cls(
+            f"{what} needs {library}, which the extra {extra!r} brings; in a checkout: pip install '.[{extra}]'"
+        )
+
 
 class DeviceError(FastNNError, RuntimeError):
     """A device that does not exist here or failed."""
