@@ -36,17 +36,17 @@ from .seeds import set_seed
 
 __all__ = [
     "FastNNError", "History", "Input", "Layer", "Model", "Parameter", "Predictor", "Program", "Sequential",
-    "Tensor", "activations", "callbacks", "config", "datasets", "errors", "get_num_threads", "initializers",
-    "keras", "layers", "load", "losses", "metrics", "ops", "optimizers", "regularizers", "reset_names", "schedules",
-    "set_num_threads", "set_seed", "show_config", "utils", "value_and_grad",
+    "Tensor", "activations", "callbacks", "config", "datasets", "errors", "explain", "get_num_threads",
+    "initializers", "keras", "layers", "load", "losses", "metrics", "ops", "optimizers", "regularizers",
+    "reset_names", "schedules", "set_num_threads", "set_seed", "show_config", "utils", "value_and_grad",
 ]  # fmt: skip
 
 
 # What costs import time that most processes need not pay: found at first use.
-_MODULES = ("callbacks", "datasets", "io", "keras", "ops")
+_MODULES = ("callbacks", "datasets", "explain", "io", "keras", "ops")
 
 if TYPE_CHECKING:
-    from . import callbacks, datasets, io, keras, ops  # noqa: F401
+    from . import callbacks, datasets, explain, io, keras, ops  # noqa: F401
     from .autodiff import value_and_grad
     from .io import load
 

@@ -12,8 +12,8 @@ from . import _core
 from .errors import ProgramError
 
 
-def differentiate(builder, seeds, sources):
-    """Append the backward pass of all nodes in a builder's Program.
+def differentiate(builder, seeds, sources, nodes=None):
+    """Append the backward pass of nodes in a builder's Program.
 
     Where a node `in_training` makes training and inference differ, there are two backward passes, which share
     what they have in common.
@@ -25,13 +25,16 @@ def differentiate(builder, seeds, sources):
         Tensors, and the gradients by them that the pass begins with.
     sources : sequence of int
         Tensors whose gradients are wanted.
+    nodes : list of Node, optional
+        Those that it goes back through, in the Program's order; all by default.
 
     Returns
     -------
     training, inference : dict of int to int
         The gradient by each source that a seed depends on; the same dict if nothing differs.
     """
-    nodes = [n for n in builder.program.nodes if n.outputs]
+    if nodes is None:
+        nodes = [n for n in builder.program.nodes if n.outputs]
     training = _View(builder, nodes, 0, sources).run(seeds)
     if not any(n.op == "in_training" and n.inputs[0] != n.inputs[1] for n in nodes):
         return training, training

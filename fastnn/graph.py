@@ -1262,7 +1262,17 @@ def replay(inputs, outputs, values):
         One for each output.
     """
     known = {id(t): v for t, v in zip(inputs, values, strict=True)}
-    builder = values[0].builder
+    for _ in replay_calls(inputs, outputs, known):
+        pass
+    return [known[id(t)] for t in outputs]
+
+
+def replay_calls(inputs, outputs, known):
+    """`replay` one call after the other: yields each LayerCall after its nodes were emitted.
+
+    `known` maps the id() of each input to its Value, and gets those of all tensors that the calls return.
+    """
+    builder = known[id(inputs[0])].builder
     for call in calls_between(inputs, outputs):
         builder.separate()
         read = [known[id(t)] for t in call.inputs]
@@ -1271,8 +1281,8 @@ def replay(inputs, outputs, values):
             call.outputs, made if isinstance(made, (list, tuple)) else [made], strict=True
         ):
             known[id(tensor)] = value
+        yield call
     builder.separate()
-    return [known[id(t)] for t in outputs]
 
 
 def trace(inputs, outputs, dtype="float32", output_names=None):
