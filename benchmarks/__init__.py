@@ -1,8 +1,8 @@
 """Speed of fastnn beside other ways to do the same work.
 
-    python -m benchmarks [--quick]      tables, and JSON in benchmarks/results
-    pytest benchmarks                   the same work under pytest-benchmark
+    python -m benchmarks [--quick]            beside NumPy: tables, and JSON in benchmarks/results
+    python -m benchmarks.peers [--quick]      beside PyTorch, JAX, scikit-learn and ONNX Runtime too
+    pytest benchmarks                         the work of the first under pytest-benchmark
 
-A side of the comparison is a module with ``version()``, ``Trainer(net, weights)`` (methods ``steps`` and
-``epoch``) and ``predictor(net, weights, rows)``, as numpy_net.py; __main__.py lists the sides in one dict.
+sides.py says what a side of a comparison is, nets.py what it works on, rounds.py how it is timed.
 """

@@ -51,13 +51,24 @@ def load():
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
+def pin(threads):
+    """Keeps this process to as many cores: some libraries count cores and take no other setting."""
+    if threads < available_cores() and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+
 def about(threads, sides):
-    """What every result file starts with; `sides` are modules with a `version` function."""
+    """What every result file starts with, and prints it; `sides` have a method `version`."""
     system = f"{platform.system()} {platform.machine()}"
-    return {
+    made = {
         "machine": {"cpu": cpu(), "cores": available_cores(), "system": system},
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "load": round(load(), 2),
         "threads": threads,
         "versions": {"python": platform.python_version(), **{k: s.version() for k, s in sides.items()}},
     }
+    print(f"{made['machine']['cpu']}, {threads} threads; "
+          + ", ".join(f"{name} {version}" for name, version in made["versions"].items()))
+    if made["load"] > 0.5:
+        print(f"This machine is busy (load {made['load']}): the times below will not repeat.")
+    return made

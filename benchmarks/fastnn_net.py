@@ -15,8 +15,8 @@ def build(net, weights):
     """The net as a compiled `fastnn.Sequential` with the given weights."""
     hidden = [layers.Dense(units, activation=net.activation) for units in net.widths[1:-1]]
     last = layers.Dense(net.widths[-1], activation="softmax" if net.classifies else None)
-    model = fnn.Sequential([fnn.Input((net.widths[0],)), *hidden, last])
-    model.compile(optimizer=optimizers.Adam(net.learning_rate), loss=net.loss)
+    model = fnn.Sequential([fnn.Input((net.widths[0],)), *hidden, last], dtype=net.dtype)
+    model.compile(optimizer=optimizers.Adam(net.learning_rate, epsilon=net.epsilon), loss=net.loss)
     model.set_weights(weights)
     return model
 
@@ -42,9 +42,6 @@ class Trainer:
 
 
 def predictor(net, weights, rows):
-    """A function (rows, features) -> (rows, outputs): for one row a frozen model that fills one array."""
-    model = build(net, weights)
-    if rows == 1:
-        frozen, out = model.freeze(), np.empty((1, net.widths[-1]), np.float32)
-        return lambda x: frozen(x, out=out)
-    return lambda x: model.predict(x, batch_size=rows, verbose=0)
+    """A function (rows, features) -> (rows, outputs): a frozen model that fills one array."""
+    frozen, out = build(net, weights).freeze(), np.empty((rows, net.widths[-1]), net.dtype)
+    return lambda x: frozen(x, out=out)

@@ -10,7 +10,7 @@ import numpy as np
 from fastnn import _core
 from fastnn.graph import Program
 
-from .rounds import interleave, summary
+from .rounds import clock, interleave, summary
 
 PRODUCTS = (  # rows, k, n
     (10, 8, 8), (32, 64, 64), (128, 784, 128), (128, 512, 512), (256, 1024, 1024), (1024, 4096, 4096),
@@ -227,20 +227,20 @@ def run(quick):
     for shape in PRODUCTS[:-1] if quick else PRODUCTS:
         for op in ("matmul", "matmul_nt", "matmul_tn", "matmul_tn+adam"):
             own, plain, flops = product(op, *shape)
-            row = summary(interleave({"fastnn": own, "numpy": plain}, rounds, least))
+            row = summary(interleave({"fastnn": clock(own), "numpy": clock(plain)}, rounds, least))
             for side in row.values():
                 side["gflops"] = flops / side["median"] * 1e-9
             tables["products"][f"{op} {'x'.join(map(str, shape))}"] = row
     for op in pointwise_ops():
         own, plain, elements = pointwise(op)
-        sides = {"fastnn": own} | ({"numpy": plain} if plain else {})
+        sides = {"fastnn": clock(own)} | ({"numpy": clock(plain)} if plain else {})
         row = summary(interleave(sides, rounds, least))
         for side in row.values():
             side["ns"] = side["median"] / elements * 1e9
         tables["pointwise"][op] = row
     for name, make in bandwidth_cases().items():
         own, moved = make()
-        row = summary(interleave({"fastnn": own, "copy": copier(moved)}, rounds, least))
+        row = summary(interleave({"fastnn": clock(own), "copy": clock(copier(moved))}, rounds, least))
         for side in row.values():
             side["gbs"] = moved / side["median"] * 1e-9
         tables["bandwidth"][name] = row

@@ -19,30 +19,53 @@ class Net:
     batch: int
     steps: int               # steps of the epoch that is timed
     learning_rate: float = 1e-3
+    epsilon: float = 1e-7
+    dtype: str = "float32"
+
+    @classmethod
+    def of(cls, fields):
+        """The net with these fields, as `dataclasses.asdict` or JSON gives them."""
+        return cls(**{**fields, "widths": tuple(fields["widths"])})
 
     @property
     def classifies(self):
         return self.loss == "sparse_categorical_crossentropy"
 
     @property
-    def samples(self):
-        return self.batch * self.steps
+    def large(self):
+        """Whether a step takes about a second, so that only few can be checked and timed."""
+        return self.flops > 1e10
+
+    @property
+    def kernel_sizes(self):
+        """Weights of each layer's kernel."""
+        return [a * b for a, b in zip(self.widths, self.widths[1:])]
 
     @property
     def flops(self):
         """Flops of the products of one training step: forward, dW, and dX but for the first layer."""
-        pairs = list(zip(self.widths, self.widths[1:]))
-        return 2 * self.batch * (3 * sum(a * b for a, b in pairs) - pairs[0][0] * pairs[0][1])
+        return 2 * self.batch * (3 * sum(self.kernel_sizes) - self.kernel_sizes[0])
 
-    def data(self, samples=None):
-        """Inputs (samples, features) and targets: classes (samples,) int64, or values (samples, outputs)."""
+    def forward_flops(self, rows):
+        """Flops of the products of a prediction for `rows` samples."""
+        return 2 * rows * sum(self.kernel_sizes)
+
+    @property
+    def nbytes(self):
+        """Bytes of all weights."""
+        return (sum(self.kernel_sizes) + sum(self.widths[1:])) * np.dtype(self.dtype).itemsize
+
+    def data(self, samples):
+        """Inputs (samples, features) and targets: classes (samples,) int64, or values (samples, outputs).
+
+        The numbers are drawn in float32, so that nets of both types see the same.
+        """
         rng = np.random.default_rng(1)
-        n = samples or self.samples
         features, outputs = self.widths[0], self.widths[-1]
-        x = rng.standard_normal((n, features), dtype=np.float32)
+        x = rng.standard_normal((samples, features), dtype=np.float32)
         teacher = rng.standard_normal((features, outputs), dtype=np.float32) / features**0.5
         y = np.tanh(x @ teacher)
-        return x, np.argmax(y, axis=1) if self.classifies else y
+        return x.astype(self.dtype), np.argmax(y, axis=1) if self.classifies else y.astype(self.dtype)
 
     def weights(self):
         """Kernel (in, out) and bias (out,) of each layer in turn; He normal for relu, else Glorot normal."""
@@ -50,8 +73,8 @@ class Net:
         made = []
         for fan_in, fan_out in zip(self.widths, self.widths[1:]):
             scale = (2 / fan_in if self.activation == "relu" else 2 / (fan_in + fan_out)) ** 0.5
-            made.append((rng.standard_normal((fan_in, fan_out)) * scale).astype(np.float32))
-            made.append(np.zeros(fan_out, np.float32))
+            kernel = rng.standard_normal((fan_in, fan_out), dtype=np.float32) * np.float32(scale)
+            made += [kernel.astype(self.dtype), np.zeros(fan_out, self.dtype)]
         return made
 
 
@@ -65,4 +88,12 @@ NETS = (
     Net("784-1024x3-10", (784, 1024, 1024, 1024, 10), "relu", CLASSES, batch=256, steps=10),
     Net("4096-4096-4096", (4096, 4096, 4096), "relu", "mean_squared_error", batch=1024, steps=2),
 )
-BY_NAME = {net.name: net for net in NETS}
+
+
+def choose(names, parser):
+    """The nets with these names, all if there are none; an unknown one is an error of the command line."""
+    known = {net.name: net for net in NETS}
+    for name in names or ():
+        if name not in known:
+            parser.error(f"unknown net {name!r}; there are {', '.join(known)}")
+    return [known[name] for name in names or known]

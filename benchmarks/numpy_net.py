@@ -1,4 +1,4 @@
-"""The nets in plain NumPy, written by hand for speed: float32, vectorised, in place, buffers allocated once.
+"""The nets in plain NumPy, written by hand for speed: vectorised, in place, buffers allocated once.
 
 Parameters, gradients and moments each lie in one flat buffer, so Adam is a dozen calls for the net and
 not for each parameter; it walks them in blocks that stay in the cache. Products and bias gradients are BLAS
@@ -20,9 +20,9 @@ class _Layers:
     def __init__(self, net, weights, rows):
         self.net = net
         self.w, self.b = weights[0::2], weights[1::2]
-        self.out = [np.empty((rows, width), np.float32) for width in net.widths[1:]]
-        self.row = np.empty((rows, 1), np.float32)
-        self.zero = np.float32(0)
+        self.out = [np.empty((rows, width), net.dtype) for width in net.widths[1:]]
+        self.row = np.empty((rows, 1), net.dtype)
+        self.zero = self.row.dtype.type(0)
 
     def logits(self, x):
         """Forward up to the last layer's sums, in self.out[-1]."""
@@ -57,8 +57,9 @@ class Trainer:
 
     def __init__(self, net, weights):
         size = sum(w.size for w in weights)
-        self.flat, self.gradient, self.m, self.v = np.zeros((4, size), np.float32)
-        self.scratch = np.empty(min(BLOCK, size), np.float32)
+        self.flat, self.gradient, self.m, self.v = np.zeros((4, size), net.dtype)
+        self.scratch = np.empty(min(BLOCK, size), net.dtype)
+        self.real = self.flat.dtype.type
         self.w, self.g = [], []
         start = 0
         for w in weights:
@@ -68,10 +69,10 @@ class Trainer:
             start += w.size
         self.net = net
         self.layers = _Layers(net, self.w, net.batch)
-        self.x = np.empty((net.batch, net.widths[0]), np.float32)
+        self.x = np.empty((net.batch, net.widths[0]), net.dtype)
         self.d = [np.empty_like(out) for out in self.layers.out]
         self.mask = [np.empty(out.shape, bool) for out in self.layers.out]
-        self.ones = np.ones(net.batch, np.float32)
+        self.ones = np.ones(net.batch, net.dtype)
         self.index = np.arange(net.batch)
         self.rng = np.random.default_rng(0)
         self.iteration = 0
@@ -101,11 +102,11 @@ class Trainer:
             layers.softmax(a)
             loss = -float(np.log(a[self.index, y]).mean())
             a[self.index, y] -= 1
-            np.multiply(a, np.float32(1 / len(x)), out=d)
+            np.multiply(a, self.real(1 / len(x)), out=d)
         else:
             np.subtract(a, y, out=d)
             loss = float(np.dot(d.ravel(), d.ravel())) / d.size
-            np.multiply(d, np.float32(2 / d.size), out=d)
+            np.multiply(d, self.real(2 / d.size), out=d)
         for i in range(len(out) - 1, -1, -1):
             below = out[i - 1] if i else x
             np.dot(below.T, d, out=self.g[2 * i])
@@ -118,18 +119,18 @@ class Trainer:
                     np.multiply(previous, mask, out=previous)
                 else:
                     np.multiply(below, below, out=below)
-                    np.subtract(np.float32(1), below, out=below)
+                    np.subtract(self.real(1), below, out=below)
                     np.multiply(previous, below, out=previous)
                 d = previous
         self.update()
         return loss
 
     def update(self):
-        beta_1, beta_2, epsilon = 0.9, 0.999, np.float32(1e-7)
+        beta_1, beta_2, epsilon = 0.9, 0.999, self.real(self.net.epsilon)
         self.iteration += 1
         t = self.iteration
-        rate = np.float32(self.net.learning_rate * (1 - beta_2**t) ** 0.5 / (1 - beta_1**t))
-        new_1, new_2 = np.float32(1 - beta_1), np.float32(1 - beta_2)
+        rate = self.real(self.net.learning_rate * (1 - beta_2**t) ** 0.5 / (1 - beta_1**t))
+        new_1, new_2 = self.real(1 - beta_1), self.real(1 - beta_2)
         for start in range(0, self.flat.size, BLOCK):
             part = slice(start, start + BLOCK)
             w, g, m, v = self.flat[part], self.gradient[part], self.m[part], self.v[part]

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from . import environment
-from .__main__ import show
+from .report import show
 
 SIZES = {"1-10-1, 200": (1, (10,), 200, 1e-3), "2-16-16-1, 1000": (2, (16, 16), 1000, 2e-3), "8-32-32-1, 4000": (8, (32, 32), 4000, 2e-2)}
 
@@ -174,7 +174,7 @@ def main():
 
     from fastnn import optimizers
 
-    from .rounds import interleave, summary
+    from .rounds import clock, interleave, summary
 
     torch.set_num_threads(threads)
     tables = {"L-BFGS": {}, "Levenberg-Marquardt": {}}
@@ -190,7 +190,8 @@ def main():
         }.items():  # fmt: skip
             if title == "Levenberg-Marquardt" and len(net.start) > 1000:
                 continue  # SciPy takes minutes
-            tables[title][name] = summary(interleave(sides, options.rounds, least=0.0), unit=1e-3)
+            clocks = {side: clock(function) for side, function in sides.items()}
+            tables[title][name] = summary(interleave(clocks, options.rounds, least=0.0), unit=1e-3)
     for title, rows in tables.items():
         show(f"{title}: milliseconds to the same loss", rows)
     if options.json:

@@ -1,0 +1,59 @@
+"""`python -m benchmarks.peers.plot RESULT.json`: time over size of net as RESULT.svg, in the peers' environment."""
+
+import json
+import sys
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("svg")
+matplotlib.rcParams["svg.hashsalt"] = "fastnn"  # the same figures give the same file
+
+import matplotlib.pyplot as plt  # noqa: E402
+
+from ..nets import NETS  # noqa: E402
+
+PANELS = (
+    ("a training step", lambda run: run.get("training", {}), lambda net: net.flops, "flops of a step"),
+    ("a prediction of one sample", lambda run: run.get("inference", {}).get("1", {}),
+     lambda net: net.forward_flops(1), "flops of a prediction"),
+)
+STYLES = {
+    "fastnn": ("#c1272d", "o", "-"), "numpy": ("#4d77cf", "s", "-"), "torch": ("#e8862e", "^", "-"),
+    "torch.compile": ("#e8862e", "v", "--"), "jax": ("#7b4fa3", "D", "--"), "jax scan": ("#7b4fa3", "d", "-"),
+    "sklearn": ("#3a9a5b", "P", "-"), "onnxruntime": ("#5a5a5a", "X", "-"), "limit": ("black", None, ":"),
+}  # fmt: skip
+
+
+def draw(axes, rows, size, sides):
+    for side in sides:
+        points = [(size(net), rows[net.name][side]["median"]) for net in NETS if side in rows.get(net.name, {})]
+        if points:
+            color, marker, line = STYLES[side]
+            label = "the machine's limit" if side == "limit" else side
+            axes.plot(*zip(*sorted(points)), color=color, marker=marker, linestyle=line, markersize=5,
+                      linewidth=2.2 if side == "fastnn" else 1.2, zorder=3 if side == "fastnn" else 2, label=label)
+
+
+def main():
+    path = Path(sys.argv[1])
+    runs = json.loads(path.read_text())
+    run = max((r for name, r in runs.items() if name.startswith("float32")), key=lambda r: r["threads"], default={})
+    shown = [panel for panel in PANELS if panel[1](run)]
+    if not shown:
+        return
+    figure, all_axes = plt.subplots(1, len(shown), figsize=(5.2 * len(shown), 4.4), layout="constrained", squeeze=False)
+    for axes, (title, rows, size, label) in zip(all_axes[0], shown):
+        draw(axes, rows(run), size, STYLES)
+        axes.set(xscale="log", yscale="log", xlabel=label, ylabel="microseconds", title=title)
+        axes.grid(alpha=0.25)
+    handles = {label: h for axes in all_axes[0] for h, label in zip(*axes.get_legend_handles_labels())}
+    figure.legend(handles.values(), handles, loc="outside right center", frameon=False)
+    machine = run["machine"]
+    figure.suptitle(f"{machine['cpu']}, {run['threads']} threads, float32, {run['date']}", fontsize=10)
+    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    print(f"drawn in {path.with_suffix('.svg')}")
+
+
+if __name__ == "__main__":
+    main()

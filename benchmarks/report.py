@@ -1,0 +1,50 @@
+"""Tables on the terminal, and result files."""
+
+import json
+from pathlib import Path
+
+from . import environment
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def table(title, rows, columns):
+    """Prints rows {name: {column: number}} under a title."""
+    width = max(map(len, rows)) + 2
+    print(f"\n{title}\n{'':{width}}" + "".join(f"{c:>16}" for c in columns))
+    for name, row in rows.items():
+        cells = (f"{row[c]:>16.4g}" if c in row else f"{'':>16}" for c in columns)
+        print(f"{name:{width}}" + "".join(cells), flush=True)
+
+
+def show(title, rows, key="median"):
+    """Rows {name: {side: figures}}: each side's number, then how many times slower than fastnn it is."""
+    shown = {}
+    for name, row in rows.items():
+        ratios = {f"{side} / fastnn": cell["ratio"]["median"] for side, cell in row.items() if "ratio" in cell}
+        shown[name] = {side: cell[key] for side, cell in row.items()} | ratios
+    columns = list(dict.fromkeys(c for row in shown.values() for c in row))
+    table(title, shown, sorted(columns, key=lambda c: "/" in c))
+
+
+def show_sides(title, row, unit="µs"):
+    """One row {side: figures} as a table of its own, with each side's share of the machine's limit."""
+    shown = {}
+    for side, cell in row.items():
+        shown[side] = {unit: cell["median"], "best": cell["best"]}
+        if "limit" in row:
+            shown[side]["% of the limit"] = 100 * row["limit"]["median"] / cell["median"]
+        if "ratio" in cell:
+            shown[side]["/ fastnn"] = cell["ratio"]["median"]
+    table(title, shown, [unit, "best", "% of the limit", "/ fastnn"])
+
+
+def path_of(ending, given=None):
+    """Where a result of this machine stands, unless the user names another file."""
+    return given or RESULTS / f"{environment.machine()}{ending}.json"
+
+
+def write(result, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"\nwritten to {path}")
