@@ -5,7 +5,7 @@ from pathlib import Path
 
 from . import environment, report
 
-PARTS = ("training", "inference", "kernels", "traced", "import")
+PARTS = ("training", "inference", "kernels", "traced", "many", "import")
 
 
 def main():
@@ -46,6 +46,10 @@ def main():
         from . import traced
         result["traced"] = traced.run(options.quick)
         report.show(traced.TITLE, result["traced"])
+    if "many" in options.only:
+        from . import many
+        result["many"] = many.run(options.quick)
+        report.show(many.TITLE, result["many"])
     if "import" in options.only:
         result["import"] = import_time.run(5 if options.quick else 15)
         report.table(f"Import, milliseconds (goal: fastnn adds at most {import_time.GOAL_MS})",

@@ -201,12 +201,34 @@ int fnn_bind(fnn_session *s, int tensor, const fnn_array *array, fnn_error *err)
     return enter(s, err) ? FNN_ERR_STATE : leave(s, bind_port(s, tensor, array, err));
 }
 
+static int select_rows(fnn_session *s, const int64_t *rows, int64_t count, fnn_error *err) {
+    int64_t highest = -1;
+    for (int64_t i = 0; rows && i < count; i++) {
+        if (rows[i] < 0)
+            return fnn_fail(err, FNN_ERR_ARGUMENT, "row %lld selected", (long long)rows[i]);
+        if (rows[i] > highest) highest = rows[i];
+    }
+    s->selected = rows;
+    s->n_selected = count;
+    s->highest_selected = highest;
+    s->row = rows ? s->picked : s->sample;
+    s->begun = false;
+    return FNN_OK;
+}
+
+int fnn_select(fnn_session *s, const int64_t *rows, int64_t count, fnn_error *err) {
+    return enter(s, err) ? FNN_ERR_STATE : leave(s, select_rows(s, rows, count, err));
+}
+
 static int begin(fnn_session *s, const fnn_pass *pass, fnn_error *err) {
     if (pass->n < 1 || pass->n > FNN_MAX_ROWS)
         return fnn_fail(err, FNN_ERR_ARGUMENT, "a pass over %lld samples: at least 1", (long long)pass->n);
     if (pass->batch_size < 1 || pass->batch_size > s->max_rows)
         return fnn_fail(err, FNN_ERR_ARGUMENT, "a batch size of %lld in a session for %lld rows",
                         (long long)pass->batch_size, (long long)s->max_rows);
+    if (s->selected && pass->n > s->n_selected)
+        return fnn_fail(err, FNN_ERR_ARGUMENT, "a pass over %lld samples of %lld selected", (long long)pass->n,
+                        (long long)s->n_selected);
     int64_t steps = (pass->n - 1) / pass->batch_size + 1;
     if (pass->first_step < 0 || pass->first_step > steps)
         return fnn_fail(err, FNN_ERR_ARGUMENT, "step %lld of %lld", (long long)pass->first_step,
@@ -217,10 +239,11 @@ static int begin(fnn_session *s, const fnn_pass *pass, fnn_error *err) {
         if (!port->bound && i < s->n_in_ports && t->kind != KIND_WEIGHT)
             return fnn_fail_at(err, FNN_ERR_STATE, port->tensor, -1, 0, "nothing is bound to '%.100s'",
                                t->name);
-        if (port->bound && port->array.shape[0] < pass->n)
+        int64_t needed = s->selected && i < s->n_in_ports ? s->highest_selected + 1 : pass->n;
+        if (port->bound && port->array.shape[0] < needed)
             return fnn_fail_at(err, FNN_ERR_ARGUMENT, port->tensor, -1, 0,
-                               "'%.100s' has %lld samples, the pass %lld", t->name,
-                               (long long)port->array.shape[0], (long long)pass->n);
+                               "'%.100s' has %lld samples, the pass needs %lld", t->name,
+                               (long long)port->array.shape[0], (long long)needed);
     }
     fnn_session_fit_threads(s);
     s->pass = *pass;
@@ -259,6 +282,7 @@ static void choose_samples(fnn_session *s) {
     for (int64_t r = 0; r < s->step.rows; r++)
         s->sample[r] = s->pass.shuffle ? fnn_permuted(s->pass.seed, s->pass.epoch, s->pass.n, first + r)
                                        : first + r;
+    for (int64_t r = 0; s->selected && r < s->step.rows; r++) s->row[r] = s->selected[s->sample[r]];
 }
 
 static int report_fault(fnn_session *s, int threads, fnn_error *err) {

@@ -135,6 +135,10 @@ FNN_API int fnn_session_check(const fnn_session *session, fnn_error *err);
  * runs. Outputs must be contiguous, row-major and of the model's type. NULL unbinds. */
 FNN_API int fnn_bind(fnn_session *session, int tensor, const fnn_array *array, fnn_error *err);
 
+/* From now on sample i of a pass stands in row rows[i] of the arrays bound for reading, i < count; outputs are
+ * filled in the order of the samples. rows must stay as it is until the next call. NULL: row i again. */
+FNN_API int fnn_select(fnn_session *session, const int64_t *rows, int64_t count, fnn_error *err);
+
 typedef struct fnn_pass {   /* one walk over n samples */
     int64_t n, batch_size;
     int shuffle;            /* 0 or 1 */

@@ -141,7 +141,7 @@ void fnn_gather(fnn_session *s, int index, int64_t lo, int64_t hi, fnn_error *fa
     const fnn_port *port = &s->ports[index];
     const fnn_view *v = &port->view;
     const fnn_type type = s->model->program.tensors[port->tensor].type;
-    const int64_t *sample = s->step.sample;
+    const int64_t *row = s->row;
     if (!port->bound) {
         for (int64_t r = lo; r < hi; r++) {
             if (type == TYPE_F32) ((float *)v->p)[r] = 1;
@@ -156,12 +156,12 @@ void fnn_gather(fnn_session *s, int index, int64_t lo, int64_t hi, fnn_error *fa
     const bool check = type != TYPE_I32 && s->pass.check_finite;
     double bad = 0;
     int64_t checked = lo;
-    for (int64_t r = lo; r < hi && r < lo + AHEAD; r++) foresee(data + sample[r] * stride);
+    for (int64_t r = lo; r < hi && r < lo + AHEAD; r++) foresee(data + row[r] * stride);
     for (int64_t r = lo; r < hi; r++) {
         char *to = (char *)v->p + (size_t)r * bytes;
-        if (r + AHEAD < hi) foresee(data + sample[r + AHEAD] * stride);
-        if (!take_sample(port, type, 1, &to, data + sample[r] * stride, &bad)) {
-            fnn_fail_at(fault, FNN_ERR_DATA, port->tensor, sample[r], bad, "bad value in the data");
+        if (r + AHEAD < hi) foresee(data + row[r + AHEAD] * stride);
+        if (!take_sample(port, type, 1, &to, data + row[r] * stride, &bad)) {
+            fnn_fail_at(fault, FNN_ERR_DATA, port->tensor, row[r], bad, "bad value in the data");
             return;
         }
         if (!check || (r + 1 < hi && (size_t)(r + 1 - checked) * bytes < CHECKED)) continue;
@@ -173,7 +173,7 @@ void fnn_gather(fnn_session *s, int index, int64_t lo, int64_t hi, fnn_error *fa
     while (all_finite(type, (char *)v->p + (size_t)checked * bytes, elements)) checked++;
     for (int64_t i = checked * elements; isfinite(bad); i++)
         bad = type == TYPE_F32 ? (double)((float *)v->p)[i] : ((double *)v->p)[i];
-    fnn_fail_at(fault, FNN_ERR_DATA, port->tensor, sample[checked], bad, "bad value in the data");
+    fnn_fail_at(fault, FNN_ERR_DATA, port->tensor, row[checked], bad, "bad value in the data");
 }
 
 /* Outputs: contiguous rows of the program's own type, in the order of the samples. */

@@ -191,6 +191,9 @@ int fnn_pool_acquire(int wanted);                 /* threads granted, 1 if the p
 void fnn_pool_run(int threads, void (*job)(void *arg, int thread, int threads), void *arg);
 void fnn_pool_barrier(int thread, int threads);   /* inside a job: all threads of it meet */
 void fnn_pool_release(int threads);
+/* Threads that work side by side on things of their own, +1 as each begins and -1 as it ends: while there are
+ * several, every caller of fnn_pool_acquire is granted one thread. */
+void fnn_pool_crowd(int change);
 
 typedef struct fnn_rwlock fnn_rwlock;             /* readers or one writer; both get in by turns */
 fnn_rwlock *fnn_rwlock_new(void);
@@ -282,7 +285,11 @@ struct fnn_session {
     struct { fnn_prepare prepare; double attr[FNN_MAX_ATTR]; double coef[FNN_MAX_COEF]; } *optimizers;
     int n_optimizers;
     fnn_step step;
-    int64_t *sample;
+    int64_t *sample;                 /* of the batch, see fnn_step */
+    int64_t *row;                    /* of the bound arrays in which those stand: `sample`, or `picked` */
+    int64_t *picked;
+    const int64_t *selected;         /* see fnn_select; NULL: all rows */
+    int64_t n_selected, highest_selected;
     /* cursor */
     fnn_pass pass;
     int64_t steps_done, steps_total;

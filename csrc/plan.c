@@ -872,8 +872,9 @@ static int plan_into(planner *w) {
     s->views = calloc(tensors + 1, sizeof *s->views);
     s->sums = calloc(2 * (size_t)p->n_roots + (size_t)p->tallied + 1, sizeof *s->sums);
     s->sample = calloc((size_t)s->max_rows, sizeof *s->sample);
-    s->step.sample = s->sample;
-    int status = s->ports && s->views && s->sums && s->sample ? FNN_OK : FNN_ERR_MEMORY;
+    s->picked = calloc((size_t)s->max_rows, sizeof *s->picked);
+    s->step.sample = s->row = s->sample;
+    int status = s->ports && s->views && s->sums && s->sample && s->picked ? FNN_OK : FNN_ERR_MEMORY;
     if (status == FNN_OK) {
         resolve_training(w);
         mark_needed(w);
@@ -983,6 +984,7 @@ void fnn_session_free(fnn_session *s) {
     free(s->views);
     free(s->sums);
     free(s->sample);
+    free(s->picked);
     free(s->faults);
     free(s->stages);
     free(s->phases);

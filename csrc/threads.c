@@ -80,6 +80,7 @@ void fnn_pool_run(int threads, void (*job)(void *arg, int thread, int threads), 
 }
 void fnn_pool_barrier(int thread, int threads) { (void)thread; (void)threads; }
 void fnn_pool_release(int threads) { (void)threads; }
+void fnn_pool_crowd(int change) { (void)change; }
 
 struct fnn_rwlock { char unused; };
 fnn_rwlock *fnn_rwlock_new(void) { return fnn_alloc(sizeof(fnn_rwlock)); }
@@ -271,7 +272,7 @@ struct pool {
 };
 
 static _Atomic(pool *) the_pool;     /* touched only by the thread that holds `held`, and by its workers */
-static atomic_int held, resizing;
+static atomic_int held, resizing, crowd;
 static atomic_int configured;        /* threads asked for, 0 until first needed */
 
 static int clamp_threads(int n) { return n < 1 ? 1 : n > FNN_MAX_THREADS ? FNN_MAX_THREADS : n; }
@@ -356,7 +357,7 @@ static void register_fork_handlers(void);
 int fnn_pool_acquire(int wanted) {
     int configured_now = fnn_get_threads();
     if (wanted > configured_now) wanted = configured_now;
-    if (wanted <= 1 || atomic_load(&resizing) || atomic_exchange(&held, 1)) return 1;
+    if (wanted <= 1 || atomic_load(&crowd) > 1 || atomic_load(&resizing) || atomic_exchange(&held, 1)) return 1;
     pool *p = atomic_load(&the_pool);
     if (!p) {
         register_fork_handlers();
@@ -372,6 +373,8 @@ int fnn_pool_acquire(int wanted) {
 void fnn_pool_release(int threads) {
     if (threads > 1) atomic_store(&held, 0);
 }
+
+void fnn_pool_crowd(int change) { atomic_fetch_add(&crowd, change); }
 
 void fnn_pool_run(int threads, void (*job)(void *arg, int thread, int threads), void *arg) {
     if (threads <= 1) {
@@ -450,6 +453,7 @@ static void after_fork_child(void) {
     atomic_store(&the_pool, NULL);
     atomic_store(&held, 0);
     atomic_store(&resizing, 0);
+    atomic_store(&crowd, 0);
     for (fnn_rwlock *l = all_locks; l; l = l->next) rwlock_reset(l);
     mutex_unlock(&list_mutex);
 }

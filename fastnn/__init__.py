@@ -36,7 +36,7 @@ from .seeds import set_seed
 
 __all__ = [
     "FastNNError", "History", "Input", "Layer", "Model", "Parameter", "Predictor", "Program", "Sequential",
-    "Tensor", "activations", "callbacks", "config", "datasets", "errors", "explain", "get_num_threads",
+    "Tensor", "activations", "callbacks", "config", "datasets", "errors", "explain", "fit_many", "get_num_threads",
     "initializers", "keras", "layers", "load", "losses", "metrics", "ops", "optimizers", "regularizers",
     "reset_names", "schedules", "set_num_threads", "set_seed", "show_config", "utils", "value_and_grad",
 ]  # fmt: skip
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from . import callbacks, datasets, explain, io, keras, ops  # noqa: F401
     from .autodiff import value_and_grad
     from .io import load
+    from .many import fit_many
 
 
 def __getattr__(name):
@@ -58,6 +59,10 @@ def __getattr__(name):
         from .io import load
 
         return load
+    if name == "fit_many":
+        from .many import fit_many
+
+        return fit_many
     if name == "value_and_grad":
         from .autodiff import value_and_grad
 

@@ -73,6 +73,8 @@ cdef extern from "internal.h" nogil:
     int fnn_session_check(const fnn_session *session, fnn_error *err)
     bint fnn_session_writes(const fnn_session *session, int tensor)
     int fnn_bind(fnn_session *session, int tensor, const fnn_array *array, fnn_error *err)
+    int fnn_select(fnn_session *session, const int64_t *rows, int64_t count, fnn_error *err)
+    void fnn_pool_crowd(int change)
     int fnn_begin(fnn_session *session, const fnn_pass *a_pass, fnn_error *err)
     int fnn_run(fnn_session *session, int64_t max_steps, double max_ms, const double *lr, int64_t lr_count, int64_t *steps_done,
                 int *finished, fnn_error *err)
@@ -155,6 +157,11 @@ def get_threads():
     return fnn_get_threads()
 
 
+def crowd(int change):
+    """+1 as a thread begins to work beside others, -1 as it ends: while there are several, each uses one core."""
+    fnn_pool_crowd(change)
+
+
 _DISTRIBUTIONS = {"uniform": 0, "normal": 1, "truncated_normal": 2}
 
 
@@ -232,11 +239,14 @@ cdef class _Held:
         return 0
 
 
+_NAMES = {FNN_F32: "float32", FNN_F64: "float64", FNN_I64: "int64"}
+
+
 cdef _Held contiguous(obj, int dtype, bint writable):
     """A C-contiguous buffer of exactly this type."""
     cdef _Held held = _Held(obj, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if writable else 0))
     if held.dtype() != dtype:
-        raise errors.DtypeError(f"needs a {'float64' if dtype == FNN_F64 else 'float32'} array, "
+        raise errors.DtypeError(f"needs a {_NAMES[dtype]} array, "
                                 f"got format {held.view.format.decode()!r}")
     return held
 
@@ -407,6 +417,7 @@ cdef class Session:
     cdef readonly Engine engine
     cdef readonly int64_t max_rows
     cdef dict held
+    cdef _Held selected
 
     def __cinit__(self, Engine engine not None, str mode, int64_t max_rows, bint training, bint guard):
         cdef fnn_error err
@@ -436,6 +447,20 @@ cdef class Session:
         with cython.critical_section(self):
             check(fnn_bind(self.c, tensor, &described, &err), &err)
             self.held[tensor] = held
+
+    def select(self, rows):
+        """Sample i of a pass is row rows[i] (int64) of what is bound for reading; None: row i again."""
+        cdef fnn_error err
+        cdef _Held held
+        if rows is None:
+            with cython.critical_section(self):
+                check(fnn_select(self.c, NULL, 0, &err), &err)
+                self.selected = None
+            return
+        held = contiguous(rows, FNN_I64, False)
+        with cython.critical_section(self):
+            check(fnn_select(self.c, <const int64_t *>held.view.buf, held.view.len // 8, &err), &err)
+            self.selected = held
 
     def begin(self, int64_t n, int64_t batch_size, bint shuffle=False, bint check_finite=True, uint64_t seed=0, uint64_t epoch=0,
               int64_t first_step=0):

@@ -118,14 +118,20 @@ class _Lease:
             self._runtime.explain(error, *self._bound[error.tensor])
         for tensor in self._bound:
             self.session.bind(tensor, None)
+        self.session.select(None)
         if len(self._idle) < _KEPT:
             self._idle.append((self._rows, self.session))
 
-    def bind(self, arrays, first_row=0, place=""):
-        """Binds arrays by tensor id until the block ends; errors name rows as `Runtime.explain` says."""
+    def bind(self, arrays, first_row=0, place="", rows=None):
+        """Binds arrays by tensor id until the block ends; errors name rows as `Runtime.explain` says.
+
+        `rows` (int64) are those that samples stand in, where these are not all.
+        """
         for tensor, array in arrays.items():
             self.session.bind(tensor, array)
             self._bound[tensor] = array, first_row, place
+        if rows is not None:
+            self.session.select(rows)
 
     def unbind(self, tensor):
         """Binds nothing to a tensor any more."""

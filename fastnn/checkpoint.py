@@ -17,6 +17,7 @@ import itertools
 import math
 import os
 import re
+import zlib
 
 import numpy as np
 
@@ -127,6 +128,7 @@ def identity(model, source):
         **{f"{argument} of the optimizer": value for argument, value in config.items()},
         "batch_size": source.rows,
         "number of samples": source.count,
+        "indices": None if source.selected is None else zlib.crc32(source.selected),
         "steps an epoch": source.steps,
         "shuffle": source.shuffle,
         "seed": source.seed,

@@ -194,6 +194,39 @@ def common_length(labelled):
     return count
 
 
+def selection(indices, count, what):
+    """The rows that `indices`, integers or a mask, pick out of `count`: int64, in memory of their own."""
+    array = as_array(indices, what) if len(indices) else np.empty(0, np.int64)
+    if array.ndim != 1:
+        raise ShapeError(f"{what} needs one row number a sample, shape (n,), got {tuple(array.shape)}")
+    if array.dtype.kind == "b":
+        if len(array) != count:
+            raise ShapeError(f"{what} needs a mask of all {count} samples, got one of {len(array)}")
+        array = np.flatnonzero(array)
+    elif array.dtype.kind not in "iu":
+        raise DtypeError(f"{what} needs integers or a mask of bools, got dtype {array.dtype}")
+    if not len(array):
+        raise ArgumentError(f"{what} needs at least one row, got none; check how they were selected")
+    for row in (array.min(), array.max()):
+        if not 0 <= row < count:
+            raise ArgumentError(f"{what} needs rows from 0 to {count - 1}, got {row}")
+    return np.array(array, np.int64)
+
+
+def selections(indices, count, what):
+    """(rows to train on, rows to validate on or None) of the `indices` of `Model.fit`."""
+    if isinstance(indices, (list, tuple)) and len(indices) == 2 and all(np.ndim(part) for part in indices):
+        return tuple(
+            selection(part, count, f"{what}{part_name}")
+            for part, part_name in zip(indices, ("[0]", "[1]"))
+        )
+    if not hasattr(indices, "__len__"):
+        raise ArgumentTypeError(
+            f"{what} needs an array of row numbers, or a pair of them, got {type(indices).__name__}"
+        )
+    return selection(indices, count, what), None
+
+
 def class_weights(class_weight, target, what):
     """Weights (n,) float64 by the class in `target`: indices (n,) or (n, 1), or one-hot (n, classes)."""
     if not isinstance(class_weight, dict):

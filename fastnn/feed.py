@@ -141,7 +141,7 @@ class Batches:
     def __init__(self, runtime, mode, feed, prepare, steps, seed=0, shuffle=False, check_finite=True):
         self._runtime, self._mode, self._feed, self._prepare = runtime, mode, feed, prepare
         self.steps = steps if steps is not None else feed.length
-        self.rows = self.count = self.samples = None
+        self.rows = self.count = self.samples = self.selected = None
         self._continued = steps is not None
         self.seed, self.shuffle, self._check_finite = seed, shuffle, check_finite
         self._stack, self._session, self._size = contextlib.ExitStack(), None, 0

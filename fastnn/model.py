@@ -554,6 +554,7 @@ class Model(Layer):
         validation_batch_size=None,
         validation_freq=1,
         *,
+        indices=None,
         seed=None,
         check_finite=True,
         max_seconds=None,
@@ -597,6 +598,10 @@ class Model(Layer):
             As large as is fast by default; results do not depend on it.
         validation_freq : int or collection of int, default 1
             Validate every so many epochs, or after the epochs listed (counted from 1).
+        indices : array_like of int or bool, or a pair of them, optional
+            Rows of x, y and sample_weight to train on, in place of all: the same bits as after x[indices],
+            without the copy. A pair, as the splitters of scikit-learn give it: rows to train on, rows to
+            validate on.
         seed : int, optional
             Of shuffling and dropout; the next one of `fastnn.set_seed` by default, or a fresh one.
         check_finite : bool, default True
@@ -654,7 +659,7 @@ class Model(Layer):
             held_out = None
             if given:
                 feed.check_alone("fit", given, y=y, sample_weight=sample_weight, batch_size=batch_size,
-                                 validation_split=validation_split or None)
+                                 validation_split=validation_split or None, indices=indices)
                 if self.optimizer.full_batch:
                     raise ArgumentError(
                         f"fit: {type(self.optimizer).__name__} needs all samples in one batch, got an "
@@ -669,21 +674,37 @@ class Model(Layer):
                 )
             else:
                 arrays, count = self._bind_batch(x, y, sample_weight)
+                selected = held_rows = None
+                if indices is not None:
+                    selected, held_rows = data.selections(indices, count, "indices")
+                    count = len(selected)
+                    if held_rows is not None and (validation_split or validation_data is not None):
+                        raise ArgumentError(
+                            "fit: indices name the rows to validate on, and so does "
+                            f"{'validation_split' if validation_split else 'validation_data'}; leave one out"
+                        )
                 if validation_data is None and validation_split:
                     check_float("fit", "validation_split", validation_split)
-                    first, last = data.split(list(arrays.values()), validation_split)
-                    first_row = first[0].shape[0]
-                    held_out = dict(zip(arrays, last)), count - first_row, first_row, ""
-                    arrays, count = dict(zip(arrays, first)), first_row
+                    if selected is not None:
+                        [selected], [held_rows] = data.split([selected], validation_split)
+                        count = len(selected)
+                    else:
+                        first, last = data.split(list(arrays.values()), validation_split)
+                        first_row = first[0].shape[0]
+                        held_out = dict(zip(arrays, last)), count - first_row, first_row, "", None
+                        arrays, count = dict(zip(arrays, first)), first_row
+                if held_rows is not None:
+                    held_out = dict(arrays), len(held_rows), 0, "", held_rows
                 self._weigh_classes(arrays, class_weight)
                 rows = self._train_rows(batch_size, count)
                 steps = -(-count // rows)
                 if steps_per_epoch is not None:
                     steps = min(steps, steps_per_epoch)
                 session = stack.enter_context(runtime.session("train", rows))
-                session.bind(arrays)
+                session.bind(arrays, rows=selected)
                 source = (self.optimizer.driver or Arrays)(
-                    self, session, arrays, count, rows, steps, seed, bool(shuffle), bool(check_finite)
+                    self, session, arrays, selected, count, rows, steps, seed, bool(shuffle),
+                    bool(check_finite),
                 )
             resumed = None
             if resume is not None:
@@ -740,12 +761,12 @@ class Model(Layer):
                 return self._evaluate_batches(source, steps, hooks, taken)
 
         else:
-            arrays, count, first_row, place = held_out or (
-                *self._bind_validation(given), 0, " of validation_data",
+            arrays, count, *where = held_out or (
+                *self._bind_validation(given), 0, " of validation_data", None,
             )  # fmt: skip
             rows = self._rows(batch_size, _PREDICT_ROWS, count)
             evaluator = stack.enter_context(runtime.session("evaluate", rows))
-            evaluator.bind(arrays, first_row, place)
+            evaluator.bind(arrays, *where)
             limit = -1 if steps is None else steps
 
             def evaluate():

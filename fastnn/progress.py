@@ -1,7 +1,12 @@
 """The progress of `fit`, `evaluate` and `predict` on the screen."""
 
+import contextlib
+import contextvars
 import sys
 import time
+
+# The display of all that is shown in this context, where another than `verbose` says.
+_taken = contextvars.ContextVar("display", default=None)
 
 
 def _in_notebook():
@@ -24,7 +29,7 @@ class Silent:
 
     live = False
 
-    def start(self, label, samples):
+    def start(self, label, total, unit="sample"):
         pass
 
     def update(self, done, names, values):
@@ -40,12 +45,12 @@ class Silent:
 class Lines(Silent):
     """verbose=2, and a bar's stand-in where the output is redirected: one line an epoch."""
 
-    def start(self, label, samples):
-        self._label, self._samples, self._begun = label, samples, time.perf_counter()
+    def start(self, label, total, unit="sample"):
+        self._label, self._total, self._unit, self._begun = label, total, unit, time.perf_counter()
 
     def finish(self, names, values):
         seconds = time.perf_counter() - self._begun
-        rate = "" if self._samples is None else f"{self._samples / max(seconds, 1e-9):,.0f} samples/s - "
+        rate = "" if self._total is None else f"{self._total / max(seconds, 1e-9):,.0f} {self._unit}s/s - "
         shown = f"{self._label} - {seconds:.3g} s - {rate}{_summary(names, values)}"
         print(shown.removesuffix(" - "), flush=True)
 
@@ -64,16 +69,16 @@ class Bar(Lines):
         self._tqdm = tqdm
         self._bar = None
 
-    def start(self, label, samples):
-        super().start(label, samples)
+    def start(self, label, total, unit="sample"):
+        super().start(label, total, unit)
         import shutil
 
         # tqdm shows nothing on a terminal that does not tell its size; this falls back to 80 by 24.
         size = shutil.get_terminal_size()
         self._bar = self._tqdm(
-            total=samples,
+            total=total,
             desc=label,
-            unit="sample",
+            unit=unit,
             unit_scale=True,
             file=sys.stdout,
             leave=False,
@@ -99,8 +104,20 @@ class Bar(Lines):
             self._bar = None
 
 
+@contextlib.contextmanager
+def taken_over(display):
+    """In this block and thread `make` gives this display."""
+    before = _taken.set(display)
+    try:
+        yield
+    finally:
+        _taken.reset(before)
+
+
 def make(verbose):
     """The display for a checked `verbose`: 0, 1, 2 or "auto" (which is 1)."""
+    if _taken.get() is not None:
+        return _taken.get()
     if verbose == 0:
         return Silent()
     if verbose != 2:

@@ -51,6 +51,7 @@ class Driver(Arrays):
         """A session with the arrays of `fit`."""
         for tensor, array in self.arrays.items():
             session.bind(tensor, array)
+        session.select(self.selected)
         return session
 
     def total(self, session):

@@ -24,15 +24,18 @@ class Arrays:
     model : Model
     session : lease of a session of mode "train" for batches of `rows`, to which `arrays` are bound
     arrays : dict of int to ndarray
-        By tensor id; of `count` samples.
+        By tensor id.
+    selected : ndarray of int64 or None
+        The rows of the arrays that are the `count` samples, where these are not all.
     steps : int
         An epoch.
     seed, shuffle, check_finite
         As in `fit`.
     """
 
-    def __init__(self, model, session, arrays, count, rows, steps, seed, shuffle, check_finite):
-        self.model, self.session, self.arrays, self.results = model, session, arrays, session.results
+    def __init__(self, model, session, arrays, selected, count, rows, steps, seed, shuffle, check_finite):
+        self.model, self.session, self.results = model, session, session.results
+        self.arrays, self.selected = arrays, selected
         self.count, self.rows, self.steps = count, rows, steps
         self.seed, self.shuffle, self.check_finite = seed, shuffle, check_finite
         self.samples = min(steps * rows, count)
