@@ -220,6 +220,24 @@ int fnn_select(fnn_session *s, const int64_t *rows, int64_t count, fnn_error *er
     return enter(s, err) ? FNN_ERR_STATE : leave(s, select_rows(s, rows, count, err));
 }
 
+/* Do the rows of this array stand as the products may take them? */
+static bool fits_in_place(const fnn_port *port, fnn_type type) {
+    const fnn_array *a = &port->array;
+    const int64_t size = (int64_t)fnn_real_size(type), row = port->view.cols * size;
+    return a->dtype == (type == TYPE_F64 ? FNN_F64 : FNN_F32) && !a->swapped && row_major(a, size) &&
+           (uintptr_t)a->data % (uintptr_t)size == 0 && !fnn_rows_collide(row);
+}
+
+/* Lets the readers of a port take rows from there on; NULL: from the arena, where they are copied to. */
+static void read_from(fnn_session *s, int port, const void *rows) {
+    const fnn_view *v = &s->ports[port].view;
+    for (int i = 0; i < s->n_readers; i++) {
+        if (s->readers[i].port != port) continue;
+        s->readers[i].view->p = rows ? (void *)(uintptr_t)rows : v->p;
+        s->readers[i].view->ld = rows ? v->cols : v->ld;
+    }
+}
+
 static int begin(fnn_session *s, const fnn_pass *pass, fnn_error *err) {
     if (pass->n < 1 || pass->n > FNN_MAX_ROWS)
         return fnn_fail(err, FNN_ERR_ARGUMENT, "a pass over %lld samples: at least 1", (long long)pass->n);
@@ -246,6 +264,12 @@ static int begin(fnn_session *s, const fnn_pass *pass, fnn_error *err) {
                                (long long)port->array.shape[0], (long long)needed);
     }
     fnn_session_fit_threads(s);
+    for (int i = 0; i < s->n_in_ports; i++) {
+        fnn_port *port = &s->ports[i];
+        port->in_place = port->readable && port->bound && !pass->shuffle && !s->selected &&
+                         fits_in_place(port, s->model->program.tensors[port->tensor].type);
+        read_from(s, i, NULL);
+    }
     s->pass = *pass;
     s->steps_done = pass->first_step;
     s->steps_total = steps;
@@ -283,6 +307,9 @@ static void choose_samples(fnn_session *s) {
         s->sample[r] = s->pass.shuffle ? fnn_permuted(s->pass.seed, s->pass.epoch, s->pass.n, first + r)
                                        : first + r;
     for (int64_t r = 0; s->selected && r < s->step.rows; r++) s->row[r] = s->selected[s->sample[r]];
+    for (int i = 0; i < s->n_in_ports; i++)
+        if (s->ports[i].in_place)
+            read_from(s, i, (const char *)s->ports[i].array.data + first * s->ports[i].array.strides[0]);
 }
 
 static int report_fault(fnn_session *s, int threads, fnn_error *err) {
@@ -436,6 +463,8 @@ int fnn_predict(fnn_session *s, const void *x, void *y, int64_t n) {
     const fnn_view *in = &s->ports[0].view, *out = &s->ports[1].view;
     size_t size = fnn_real_size(s->model->program.real);
     size_t x_sample = (size_t)(in->lead * in->cols) * size, y_sample = (size_t)(out->lead * out->cols) * size;
+    const bool in_place = s->ports[0].readable && (uintptr_t)x % size == 0 &&
+                          !fnn_rows_collide(in->cols * (int64_t)size);
     uint64_t host = fnn_fp_enter();
     int64_t batch = n < s->max_rows ? n : s->max_rows;
     bool pooled = s->threads > 1 && n > 0 &&
@@ -444,13 +473,16 @@ int fnn_predict(fnn_session *s, const void *x, void *y, int64_t n) {
     s->n_in_ports = s->n_ports = 0;   /* rows are copied here instead */
     for (int64_t at = 0; at < n; at += s->max_rows) {
         s->step.rows = n - at < s->max_rows ? n - at : s->max_rows;
-        copy_rows(in, (char *)(uintptr_t)x + (size_t)at * x_sample, s->step.rows * in->lead, size, true);
+        char *rows = (char *)(uintptr_t)x + (size_t)at * x_sample;
+        if (in_place) read_from(s, 0, rows);
+        else copy_rows(in, rows, s->step.rows * in->lead, size, true);
         if (threads > 1 && fnn_session_shared_ns(s, s->step.rows) > 0) fnn_pool_run(threads, walk, s);
         else walk(s, 0, 1);
         copy_rows(out, (char *)y + (size_t)at * y_sample, s->step.rows * out->lead, size, false);
     }
     s->n_in_ports = in_ports;
     s->n_ports = ports;
+    read_from(s, 0, NULL);
     if (pooled) fnn_pool_release(threads);
     fnn_fp_restore(host);
     return leave(s, FNN_OK);

@@ -136,6 +136,26 @@ enum {
     CHECKED = 2048
 }; /* samples foreseen; bytes that are looked through at a time, while in the L1 cache */
 
+/* The first value of a row that is not finite. */
+static void report_row(int tensor, fnn_type type, const void *row, int64_t sample, fnn_error *fault) {
+    double bad = 0;
+    for (int64_t i = 0; isfinite(bad); i++)
+        bad = type == TYPE_F32 ? (double)((const float *)row)[i] : ((const double *)row)[i];
+    fnn_fail_at(fault, FNN_ERR_DATA, tensor, sample, bad, "bad value in the data");
+}
+
+/* Looks through the caller's rows [lo, hi) of the batch, which follow each other. */
+static void check_rows(const fnn_session *s, const fnn_port *port, int64_t lo, int64_t hi, fnn_error *fault) {
+    const fnn_type type = s->model->program.tensors[port->tensor].type;
+    const int64_t *sample = s->step.sample;
+    for (int64_t r = lo; s->pass.check_finite && r < hi; r++) {
+        const char *row = (const char *)port->array.data + sample[r] * port->array.strides[0];
+        if (all_finite(type, row, port->view.lead * port->view.cols)) continue;
+        report_row(port->tensor, type, row, sample[r], fault);
+        return;
+    }
+}
+
 /* Samples [lo, hi) of the batch. Unbound weights are ones. */
 void fnn_gather(fnn_session *s, int index, int64_t lo, int64_t hi, fnn_error *fault) {
     const fnn_port *port = &s->ports[index];
@@ -147,6 +167,10 @@ void fnn_gather(fnn_session *s, int index, int64_t lo, int64_t hi, fnn_error *fa
             if (type == TYPE_F32) ((float *)v->p)[r] = 1;
             else ((double *)v->p)[r] = 1;
         }
+        return;
+    }
+    if (port->in_place) {
+        check_rows(s, port, lo, hi, fault);
         return;
     }
     const char *data = port->array.data;
@@ -171,9 +195,7 @@ void fnn_gather(fnn_session *s, int index, int64_t lo, int64_t hi, fnn_error *fa
     }
     if (!check || checked == hi) return;
     while (all_finite(type, (char *)v->p + (size_t)checked * bytes, elements)) checked++;
-    for (int64_t i = checked * elements; isfinite(bad); i++)
-        bad = type == TYPE_F32 ? (double)((float *)v->p)[i] : ((double *)v->p)[i];
-    fnn_fail_at(fault, FNN_ERR_DATA, port->tensor, row[checked], bad, "bad value in the data");
+    report_row(port->tensor, type, (char *)v->p + (size_t)checked * bytes, row[checked], fault);
 }
 
 /* Outputs: contiguous rows of the program's own type, in the order of the samples. */

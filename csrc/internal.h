@@ -261,7 +261,18 @@ typedef struct {
 typedef struct { int first, last; double ns_row, ns_fixed; } fnn_phase;
 
 /* A caller's array on its way into or out of the arena. */
-typedef struct { int tensor; bool bound; fnn_array array; fnn_view view; int64_t lowest, highest; } fnn_port;
+typedef struct {
+    int tensor;
+    bool bound;
+    bool readable;                   /* only products read it: they take the caller's rows where those stand */
+    bool in_place;                   /* in this pass they do */
+    fnn_array array;
+    fnn_view view;
+    int64_t lowest, highest;
+} fnn_port;
+
+/* An operand that is a readable port's view. */
+typedef struct { int port; fnn_view *view; } fnn_reader;
 
 typedef struct { size_t start, end; } fnn_zone;   /* bytes of the arena that nobody may write */
 
@@ -282,6 +293,8 @@ struct fnn_session {
     int n_phases;
     fnn_port *ports;                 /* inputs, targets and weights first, then outputs */
     int n_ports, n_in_ports;
+    fnn_reader *readers;
+    int n_readers;
     struct { fnn_prepare prepare; double attr[FNN_MAX_ATTR]; double coef[FNN_MAX_COEF]; } *optimizers;
     int n_optimizers;
     fnn_step step;
@@ -315,6 +328,9 @@ int fnn_session_fit_threads(fnn_session *s);
 
 /* Is the tensor an output, so that the session fills the array bound to it? */
 bool fnn_session_writes(const fnn_session *s, int tensor);
+
+/* Would rows so many bytes apart fall into few cache sets? */
+static inline bool fnn_rows_collide(int64_t bytes) { return bytes >= 1024 && bytes % 512 == 0; }
 
 void fnn_gather(fnn_session *s, int port, int64_t lo, int64_t hi, fnn_error *fault);
 void fnn_scatter(fnn_session *s, int port, int64_t lo, int64_t hi);

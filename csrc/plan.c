@@ -307,9 +307,7 @@ static void choose_strides(planner *w) {
     int64_t size = (int64_t)fnn_real_size(p->real);
     for (int i = 0; i < p->n_tensors; i++) {
         w->ld[i] = p->tensors[i].cols;
-        /* Rows a multiple of 512 bytes apart would fall into few cache sets. */
-        if (!must_be_contiguous(p, i, flat) && w->ld[i] * size >= 1024 && w->ld[i] * size % 512 == 0)
-            w->ld[i] += FNN_ALIGN / size;
+        if (!must_be_contiguous(p, i, flat) && fnn_rows_collide(w->ld[i] * size)) w->ld[i] += FNN_ALIGN / size;
     }
 }
 
@@ -767,6 +765,31 @@ static void make_chains(planner *w, const int *first) {
     }
 }
 
+/* Products take rows at any distance from each other. */
+static bool takes_any_rows(const fnn_task *t) {
+    return t->op == OP_matmul || t->op == OP_matmul_nt || t->op == OP_matmul_tn;
+}
+
+static void find_readers(fnn_session *s) {
+    const fnn_program *p = &s->model->program;
+    for (int k = 0; k < s->n_in_ports; k++) {
+        fnn_port *port = &s->ports[k];
+        const int before = s->n_readers;
+        port->readable = p->tensors[port->tensor].type != TYPE_I32;
+        for (int i = 0; i < p->n_roots; i++)
+            port->readable &= s->views[p->roots[i].tensor].p != port->view.p &&
+                              (p->roots[i].other < 0 || s->views[p->roots[i].other].p != port->view.p);
+        for (int i = 0; i < s->n_stages; i++)
+            for (int j = 0; j < s->stages[i].task.n_in; j++) {
+                if (s->stages[i].task.in[j].p != port->view.p) continue;
+                port->readable &= takes_any_rows(&s->stages[i].task);
+                if (port->readable)
+                    s->readers[s->n_readers++] = (fnn_reader){k, &s->stages[i].task.in[j]};
+            }
+        if (!port->readable) s->n_readers = before;
+    }
+}
+
 /* Phase 0 is always there, be it empty: rows are gathered in it. */
 static void make_phases(fnn_session *s) {
     int last = 0;
@@ -892,8 +915,10 @@ static int plan_into(planner *w) {
         s->stages = calloc((size_t)w->n_order + 1, sizeof *s->stages);
         s->phases = calloc((size_t)w->n_order + 2, sizeof *s->phases);
         s->optimizers = calloc((size_t)w->n_order + 1, sizeof *s->optimizers);
+        s->readers = calloc((size_t)w->n_order * 2 + 1, sizeof *s->readers);
         s->zones = calloc((size_t)w->n_zones + 1, sizeof *s->zones);
-        if (!s->arena || !s->stages || !s->phases || !s->optimizers || !s->zones) status = FNN_ERR_MEMORY;
+        if (!s->arena || !s->stages || !s->phases || !s->optimizers || !s->readers || !s->zones)
+            status = FNN_ERR_MEMORY;
     }
     if (status == FNN_OK) {
         int *first = w->position;    /* by stage, from now on */
@@ -907,6 +932,7 @@ static int plan_into(planner *w) {
         for (size_t i = 0; i < tensors; i++) s->views[i] = view_of(w, w->chosen[i]);
         make_phases(s);
         for (int i = 0; i < s->n_ports; i++) s->ports[i].view = s->views[s->ports[i].tensor];
+        find_readers(s);
         s->n_zones = s->guarded ? w->n_zones : 0;
         memcpy(s->zones, w->zones, (size_t)w->n_zones * sizeof *w->zones);
         for (int i = 0; i < s->n_zones; i++)
@@ -981,6 +1007,7 @@ int fnn_session_create(fnn_model *model, int mode, int64_t max_rows, int flags, 
 void fnn_session_free(fnn_session *s) {
     if (!s) return;
     free(s->ports);
+    free(s->readers);
     free(s->views);
     free(s->sums);
     free(s->sample);

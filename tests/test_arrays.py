@@ -216,3 +216,26 @@ def test_to_categorical():
         fnn.utils.to_categorical([3], 3)
     with pytest.raises(DtypeError):
         fnn.utils.to_categorical([0.5])
+
+
+@pytest.mark.parametrize("features", [250, 256])
+def test_rows_that_are_read_where_they_stand(rng, features):
+    """Contiguous rows of the model's dtype need no copy; rows a power of two apart and odd addresses do."""
+    x = rng.normal(size=(600, features)).astype("f")
+    model = fnn.Sequential([fnn.Input((features,)), layers.Dense(3, "tanh"), layers.Dense(2)])
+    model.compile("sgd", "mse")
+    frozen, shuffled = model.freeze(), rng.permutation(600)
+    expected = model.predict(x.astype("f8"))
+    odd = np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view("f4").reshape(x.shape)
+    assert odd.ctypes.data % 4 != 0
+    for given in (x, odd):
+        np.testing.assert_array_equal(model.predict(given), expected)
+        np.testing.assert_array_equal(frozen(given), expected)
+        np.testing.assert_array_equal(frozen(given[shuffled]), expected[shuffled])
+    x[307, 11] = np.nan
+    with pytest.raises(DataError, match="307"):
+        model.predict(x)
+    with pytest.raises(DataError, match="307"):
+        model.evaluate(x, expected, verbose=0)
+    x[307, 11] = 0
+    assert np.isfinite(model.predict(x)).all()
