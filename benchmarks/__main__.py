@@ -12,36 +12,39 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split(": ", 1)[1])
     parser.add_argument("--quick", action="store_true", help="fewer steps and rounds: about two minutes")
     parser.add_argument("--threads", type=int, help="threads for every side (default: all cores)")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART",
+                        help=", ".join(PARTS))
     parser.add_argument("--nets", nargs="+", metavar="NET", help="some of the nets, by name")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="default: benchmarks/results/<machine>.json")
+    parser.add_argument("--json", type=Path, metavar="FILE",
+                        help="default: benchmarks/results/<machine>.json")
     options = parser.parse_args()
 
     threads = environment.prepare(options.threads)
     # NumPy reads its settings when it is imported, so these wait until they are made.
+    from fastnn import _core
+
     from . import import_time, inference, training
+    from .limit import Limit
     from .nets import choose
     from .sides import OWN, Side, Sides
 
-    nets = choose(options.nets, parser)
+    nets, limit = choose(options.nets, parser), Limit(_core.active_isa(), threads)
     with Sides({name: Side(module, threads) for name, module in OWN.items()}) as sides:
         result = environment.about(threads, sides)
         if "training" in options.only:
-            rows = {f"{net.name}, {net.batch}": training.run(net, sides, options.quick) for net in nets}
+            rows = {net.name: training.run(net, sides, options.quick, limit) for net in nets}
             result["training"] = rows
             report.show(training.TITLE, rows)
         if "inference" in options.only:
             result["inference"] = {}
             for count in inference.ROWS:
-                rows = {net.name: inference.run(net, sides, options.quick, count) for net in nets}
+                rows = {net.name: inference.run(net, sides, options.quick, count, limit) for net in nets}
                 result["inference"][str(count)] = rows
                 report.show(inference.TITLE.format(rows=count), rows)
     if "kernels" in options.only:
         from . import kernels
-        result["kernels"] = kernels.run(options.quick)
-        report.show("Products, GFLOP/s", result["kernels"]["products"], "gflops")
-        report.show("Pointwise ops, nanoseconds an element", result["kernels"]["pointwise"], "ns")
-        report.show("Ops that move memory, GB/s beside a copy", result["kernels"]["bandwidth"], "gbs")
+        result["kernels"] = kernels.run(threads, options.quick)
+        kernels.show(result["kernels"], threads)
     if "traced" in options.only:
         from . import traced
         result["traced"] = traced.run(options.quick)

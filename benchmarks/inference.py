@@ -17,10 +17,8 @@ def check(net, outputs):
             raise RuntimeError(f"{net.name}: predictions of {first} and {name} differ")
 
 
-def run(net, sides, quick, rows, limit=None):
-    """One row of the table: `rows` samples predicted by every side, beside the machine's limit if it is given."""
+def run(net, sides, quick, rows, limit):
+    """One row of the table: `rows` samples predicted by every side, beside the machine's limit."""
     check(net, {name: side.prepare_inference(net, rows) for name, side in sides.items()})
-    clocks = dict(sides)
-    if limit:
-        clocks["limit"] = limit.clock(net.dtype, net.forward_flops(rows), net.nbytes)
+    clocks = {**sides, "limit": limit.clock(net.dtype, net.forward_flops(rows), net.nbytes)}
     return summary(interleave(clocks, 3 if net.large and quick else 7, 0.02 if quick else 0.1), 1e-6)

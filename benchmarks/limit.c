@@ -13,7 +13,7 @@
 
 enum { CHAINS = 12, STREAMS = 8 };  /* independent sums: enough to hide the latency of two pipes */
 
-/* fma_*: `turns` times CHAINS vectors of multiply-adds on registers; the result only keeps them from being left out.
+/* fma_*: `turns` times CHAINS vectors of multiply-adds on registers; their sum, so that none is left out.
  * read_*: sums a buffer of `bytes` bytes, a multiple of STREAMS vectors, `turns` times. */
 #define MEASURES(set, width, target, type, name)                                                       \
     target double fma_##name##_##set(long turns) {                                                     \

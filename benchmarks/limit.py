@@ -1,4 +1,4 @@
-"""The machine's limit: how fast it multiplies and adds in registers, reads and copies, on all threads at once."""
+"""The machine's limit: how fast it multiplies and adds in registers, reads and copies, on several threads."""
 
 import ctypes
 import mmap
@@ -14,7 +14,7 @@ COMPILERS = ("cc", "gcc", "clang")
 CHAINS = 12             # vectors that limit.c has under way
 VECTOR = {"baseline": 16, "neon": 16, "avx2": 32, "avx512": 64}  # bytes
 SECONDS = 0.02          # of one measurement
-COPIED = 1 << 26        # bytes a thread copies, which no cache holds
+COPIED = 1 << 28        # bytes that a copy moves
 GRAIN = 512             # buffers are a multiple of these bytes
 
 
@@ -41,14 +41,15 @@ class Limit:
         parts = [(function, buffer, share) for buffer in self._buffers(share, self.threads)]
         return self._rate(("read", dtype, share), parts) * share
 
-    def copy(self):
-        """Bytes a second that a copy between buffers larger than the caches reads and writes."""
-        buffers = self._buffers(COPIED, 2 * self.threads)
-        parts = [(self.library.copy, *pair, COPIED) for pair in zip(buffers[::2], buffers[1::2])]
-        return self._rate(("copy",), parts) * 2 * COPIED
+    def copy(self, nbytes=COPIED):
+        """Bytes a second that a copy reads and writes, `nbytes` in all: by default more than caches hold."""
+        share = max(nbytes // 2 // self.threads // GRAIN, 1) * GRAIN
+        buffers = self._buffers(share, 2 * self.threads)
+        parts = [(self.library.copy, *pair, share) for pair in zip(buffers[::2], buffers[1::2])]
+        return self._rate(("copy", share), parts) * 2 * share
 
     def clock(self, dtype, flops, nbytes=0):
-        """What `interleave` times for work of so many flops, or that reads `nbytes` bytes if that takes longer."""
+        """A clock for `interleave`: of so many flops, or of reading `nbytes` bytes if that takes longer."""
 
         def seconds(repeats):
             needed = flops / self.flops(dtype)
@@ -58,8 +59,12 @@ class Limit:
 
         return seconds
 
+    def copy_clock(self, nbytes):
+        """A clock for `interleave`: of a copy that reads and writes so many bytes."""
+        return lambda repeats: repeats * nbytes / self.copy(nbytes)
+
     def _rate(self, key, parts):
-        """Turns a second, the sum over the threads; each part is a function and its arguments but for the turns."""
+        """Turns a second, added up over the threads: `parts` are functions and their first arguments."""
         turns = self.turns.get(key, 1)
         while True:
             times = list(self.pool.map(lambda part: _timed(*part, turns), parts))

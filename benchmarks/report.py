@@ -17,12 +17,14 @@ def table(title, rows, columns):
         print(f"{name:{width}}" + "".join(cells), flush=True)
 
 
-def show(title, rows, key="median"):
-    """Rows {name: {side: figures}}: each side's number, then how many times slower than fastnn it is."""
+def show(title, rows):
+    """Rows {name: {side: figures}}: each side's median, then how many times slower than fastnn it is."""
     shown = {}
     for name, row in rows.items():
-        ratios = {f"{side} / fastnn": cell["ratio"]["median"] for side, cell in row.items() if "ratio" in cell}
-        shown[name] = {side: cell[key] for side, cell in row.items()} | ratios
+        shown[name] = {side: cell["median"] for side, cell in row.items()}
+        for side, cell in row.items():
+            if "ratio" in cell:
+                shown[name][f"{side} / fastnn"] = cell["ratio"]["median"]
     columns = list(dict.fromkeys(c for row in shown.values() for c in row))
     table(title, shown, sorted(columns, key=lambda c: "/" in c))
 

@@ -3,7 +3,7 @@
 import statistics
 import time
 
-# A BLAS keeps its threads spinning for some 30 ms after a call; the next side would have to share the cores with them.
+# Seconds. A BLAS keeps its threads spinning for some 30 ms after a call, on cores that the next side needs.
 SETTLE = 0.1
 
 
@@ -25,7 +25,7 @@ def clock(function):
     return seconds
 
 
-def interleave(clocks, rounds, least=0.05):
+def interleave(clocks, rounds, least=0.05, settle=SETTLE):
     """Times sides in turns.
 
     Parameters
@@ -36,6 +36,8 @@ def interleave(clocks, rounds, least=0.05):
         Turns of each; two single calls are thrown away first.
     least : float
         Seconds that a turn should take at least: short functions are called as often as that needs.
+    settle : float
+        Seconds of rest before each turn.
 
     Returns
     -------
@@ -44,19 +46,19 @@ def interleave(clocks, rounds, least=0.05):
     """
     repeats = {}
     for name, seconds in clocks.items():
-        time.sleep(SETTLE)
+        time.sleep(settle)
         seconds(1)
         repeats[name] = max(1, round(least / max(seconds(1), 1e-7)))
     times = {name: [] for name in clocks}
     for _ in range(rounds):
         for name, seconds in clocks.items():
-            time.sleep(SETTLE)
+            time.sleep(settle)
             times[name].append(seconds(repeats[name]) / repeats[name])
     return times
 
 
 def summary(times, unit=1.0, first="fastnn"):
-    """Median, best and quartiles of each side's times in `unit` seconds; the same of each round's ratio to `first`."""
+    """Each side's times in units of `unit` seconds, and the spread of the rounds' ratios to the side `first`."""
     row = {}
     for name, own in times.items():
         row[name] = spread([t / unit for t in own]) | {"best": min(own) / unit, "rounds": len(own)}

@@ -1,8 +1,9 @@
 """The sides of a comparison: each in a process of its own, so that no side's threads disturb another's.
 
 A side is a module with ``version()`` and one or both of ``Trainer(net, weights)``, with methods ``steps`` and
-``epoch`` as in numpy_net.py, and ``predictor(net, weights, rows)``. ``python -m benchmarks.sides MODULE`` serves
-one: a JSON list a line on standard input, the method and its arguments, and a JSON value a line as the answer.
+``epoch`` as in numpy_net.py, and ``predictor(net, weights, rows)``. Its process is ``python -m
+benchmarks.sides MODULE THREADS``: each line that it reads is a JSON list, a method of `Work` and its arguments,
+each line that it writes the answer as JSON.
 """
 
 import importlib

@@ -2,7 +2,7 @@
 
 import pytest
 
-from . import fastnn_net, inference, kernels, numpy_net
+from . import fastnn_net, inference, numpy_net
 from .nets import NETS
 
 SIDES = {"fastnn": fastnn_net, "numpy": numpy_net}
@@ -36,18 +36,3 @@ def test_step(benchmark, net, side):
 def test_predict(benchmark, net, rows, side):
     x, _ = net.data(rows)
     benchmark(SIDES[side].predictor(net, net.weights(), rows), x)
-
-
-@pytest.mark.parametrize("shape", kernels.PRODUCTS[:-1], ids=lambda shape: "x".join(map(str, shape)))
-@pytest.mark.parametrize("op", ["matmul", "matmul_nt", "matmul_tn", "matmul_tn+adam"])
-@by_side
-@pytest.mark.benchmark(group="product")
-def test_product(benchmark, op, shape, side):
-    own, plain, _ = kernels.product(op, *shape)
-    benchmark(own if side == "fastnn" else plain)
-
-
-@pytest.mark.parametrize("op", kernels.pointwise_ops())
-@pytest.mark.benchmark(group="pointwise")
-def test_pointwise(benchmark, op):
-    benchmark(kernels.pointwise(op)[0])

@@ -18,14 +18,12 @@ def check(net, sides, steps):
                                    f"{first} {losses[first]}, {name} {losses[name]}")
 
 
-def run(net, sides, quick, limit=None):
-    """One row of the table: `net` trained by every side, beside the machine's limit if it is given."""
+def run(net, sides, quick, limit):
+    """One row of the table: `net` trained by every side, beside the machine's limit."""
     check(net, sides, 4 if net.large else CHECKED_STEPS)
     steps = net.steps if net.large or not quick else max(net.steps // 5, 2)
     for side in sides.values():
         side.prepare_training(net, steps)
-    clocks = dict(sides)
-    if limit:
-        clocks["limit"] = limit.clock(net.dtype, steps * net.flops)
+    clocks = {**sides, "limit": limit.clock(net.dtype, steps * net.flops)}
     rounds = (1 if quick else 3) if net.large else (5 if quick else 9)
     return summary(interleave(clocks, rounds, 0.0 if net.large else 0.1), 1e-6 * steps)

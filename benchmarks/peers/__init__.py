@@ -1,6 +1,6 @@
 """Other libraries on the nets of nets.py, one script a peer; they run in an environment of their own.
 
-    python -m benchmarks.peers [--quick]      makes the environment, tables, JSON and a plot in benchmarks/results
+    python -m benchmarks.peers [--quick]      makes it, then tables, and JSON and a plot in benchmarks/results
 """
 
 PEERS = {

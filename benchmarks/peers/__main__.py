@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers`: fastnn beside other libraries on the same work, in turns, as tables, JSON and a plot."""
+"""`python -m benchmarks.peers`: fastnn beside other libraries on the same work: tables, JSON, a plot."""
 
 import argparse
 import json
@@ -20,14 +20,15 @@ def arguments():
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART",
                         help="training; inference; isa: fastnn alone on each instruction set but the best")
     parser.add_argument("--nets", nargs="+", metavar="NET", help="some of the nets, by name")
-    parser.add_argument("--peers", nargs="*", choices=("numpy", *PEERS), default=("numpy", *PEERS), metavar="PEER",
-                        help="some of " + ", ".join(("numpy", *PEERS)))
+    peers = ("numpy", *PEERS)
+    parser.add_argument("--peers", nargs="*", choices=peers, default=peers, metavar="PEER",
+                        help="some of " + ", ".join(peers))
     parser.add_argument("--rows", nargs="+", type=int, default=ROWS, metavar="N", help="batches to predict")
     parser.add_argument("--environment", type=Path, metavar="FOLDER",
                         help="where the peers are installed (default: below the user's cache folder)")
     parser.add_argument("--json", type=Path, metavar="FILE",
-                        help="default: benchmarks/results/<machine>-peers.json; figures in it that are not measured "
-                             "anew stay, and the plot stands beside it")
+                        help="default: benchmarks/results/<machine>-peers.json; figures in it that are not "
+                             "measured anew stay, and the plot stands beside it")
     return parser, parser.parse_args()
 
 
@@ -61,7 +62,8 @@ def main():
         versions = run.get("versions", {}) | about.pop("versions")
         run |= about | {"versions": versions}
         run["limit"] = {"gflops": limit.flops(options.dtype) / 1e9, "copy_gbs": limit.copy() / 1e9}
-        print("The machine's limit: {gflops:.4g} GFLOP/s, a copy moves {copy_gbs:.4g} GB/s".format(**run["limit"]))
+        text = "The machine's limit: {gflops:.4g} GFLOP/s; a copy moves {copy_gbs:.4g} GB/s"
+        print(text.format(**run["limit"]), flush=True)
         able = {part: {name: side for name, side in sides.items() if part in side.can()}
                 for part in ("training", "inference")}
 

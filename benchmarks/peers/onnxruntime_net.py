@@ -26,8 +26,9 @@ def build(net, weights):
         nodes.append(helper.make_node("Softmax", [at], ["y"]))
         at = "y"
     real = helper.np_dtype_to_tensor_dtype(weights[0].dtype)
-    ends = [helper.make_tensor_value_info(name, real, ["n", width]) for name, width in (("x", net.widths[0]), (at, net.widths[-1]))]
-    graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], initializers)
+    x = helper.make_tensor_value_info("x", real, ["n", net.widths[0]])
+    y = helper.make_tensor_value_info(at, real, ["n", net.widths[-1]])
+    graph = helper.make_graph(nodes, "net", [x], [y], initializers)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
 
 
@@ -35,6 +36,7 @@ def predictor(net, weights, rows):
     """A function (rows, features) -> (rows, outputs)."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(os.environ["OMP_NUM_THREADS"])
-    session = onnxruntime.InferenceSession(build(net, weights).SerializeToString(), options, ["CPUExecutionProvider"])
+    model = build(net, weights).SerializeToString()
+    session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
     outputs = [session.get_outputs()[0].name]
     return lambda x: session.run(outputs, {"x": x})[0]

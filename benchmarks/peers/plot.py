@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers.plot RESULT.json`: time over size of net as RESULT.svg, in the peers' environment."""
+"""`python -m benchmarks.peers.plot RESULT.json`: time over size of net, as RESULT.svg."""
 
 import json
 import sys
@@ -27,22 +27,26 @@ STYLES = {
 
 def draw(axes, rows, size, sides):
     for side in sides:
-        points = [(size(net), rows[net.name][side]["median"]) for net in NETS if side in rows.get(net.name, {})]
-        if points:
+        measured = [net for net in NETS if side in rows.get(net.name, {})]
+        if measured:
+            points = sorted((size(net), rows[net.name][side]["median"]) for net in measured)
             color, marker, line = STYLES[side]
+            width, order = (2.2, 3) if side == "fastnn" else (1.2, 2)
             label = "the machine's limit" if side == "limit" else side
-            axes.plot(*zip(*sorted(points)), color=color, marker=marker, linestyle=line, markersize=5,
-                      linewidth=2.2 if side == "fastnn" else 1.2, zorder=3 if side == "fastnn" else 2, label=label)
+            axes.plot(*zip(*points), color=color, marker=marker, linestyle=line, linewidth=width, zorder=order,
+                      markersize=5, label=label)
 
 
 def main():
     path = Path(sys.argv[1])
     runs = json.loads(path.read_text())
-    run = max((r for name, r in runs.items() if name.startswith("float32")), key=lambda r: r["threads"], default={})
+    single = [run for name, run in runs.items() if name.startswith("float32")]
+    run = max(single, key=lambda run: run["threads"], default={})
     shown = [panel for panel in PANELS if panel[1](run)]
     if not shown:
         return
-    figure, all_axes = plt.subplots(1, len(shown), figsize=(5.2 * len(shown), 4.4), layout="constrained", squeeze=False)
+    size = 5.2 * len(shown), 4.4
+    figure, all_axes = plt.subplots(1, len(shown), figsize=size, layout="constrained", squeeze=False)
     for axes, (title, rows, size, label) in zip(all_axes[0], shown):
         draw(axes, rows(run), size, STYLES)
         axes.set(xscale="log", yscale="log", xlabel=label, ylabel="microseconds", title=title)

@@ -13,15 +13,15 @@ def build(net, weights):
     """The net as an estimator with the given weights that has not been trained."""
     outputs = net.widths[-1]
     settings = {
-        "hidden_layer_sizes": net.widths[1:-1], "activation": net.activation, "alpha": 0.0, "batch_size": net.batch,
-        "learning_rate_init": net.learning_rate,
+        "hidden_layer_sizes": net.widths[1:-1], "activation": net.activation, "alpha": 0.0,
+        "batch_size": net.batch, "learning_rate_init": net.learning_rate,
     }  # fmt: skip
     rows = np.zeros((net.batch, net.widths[0]), net.dtype)
     if net.classifies:
         made = MLPClassifier(**settings, epsilon=net.epsilon)
         made.partial_fit(rows, np.arange(net.batch) % outputs, classes=np.arange(outputs))
     else:
-        # Its loss is half the squared error, its gradient summed over the outputs: Adam sees only the scale of epsilon.
+        # Its gradient is that of half the squared error summed over the outputs: Adam sees but epsilon's scale.
         made = MLPRegressor(**settings, epsilon=net.epsilon * outputs / 2)
         y = np.zeros((net.batch, outputs), net.dtype)
         made.partial_fit(rows, y.ravel() if outputs == 1 else y)

@@ -1,0 +1,64 @@
+"""benchmarks/compare.py: what counts as slower."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMPARE = Path(__file__).parent.parent / "benchmarks" / "compare.py"
+
+
+def side(median, noise=0.01, ratio=None):
+    made = {"median": median, "low": median * (1 - noise / 2), "high": median * (1 + noise / 2)}
+    return made if ratio is None else made | {"ratio": side(ratio, noise)}
+
+
+def compare(tmp_path, old, new, *arguments):
+    files = []
+    for name, rows in (("old", old), ("new", new)):
+        files.append(tmp_path / f"{name}.json")
+        files[-1].write_text(json.dumps({"machine": {"cores": 2}, "float32": {"training": rows}}))
+    return subprocess.run([sys.executable, COMPARE, *files, *arguments], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        (side(100.0), side(100.0), False),
+        (side(100.0), side(80.0), False),
+        (side(100.0), side(104.0), False),                                 # below the margin
+        (side(100.0), side(110.0), True),
+        (side(100.0, 0.06), side(110.0, 0.06), False),                     # below the noise of both
+        (side(100.0, 0.2), side(130.0, 0.05), True),
+    ],
+)  # fmt: skip
+def test_slower_by_more_than_the_noise(tmp_path, old, new, found):
+    old, new = ({"a": {"fastnn": one}, "b": {"fastnn": side(1.0)}} for one in (old, new))
+    done = compare(tmp_path, old, new)
+    assert done.returncode == found, done.stderr
+    assert ("float32 / training / a" in done.stdout) == found
+    assert done.stdout.endswith(f"{int(found)} of 2 figures became slower\n")
+
+
+def test_a_slower_machine_is_no_news(tmp_path):
+    old = {"a": {"fastnn": side(100.0), "limit": side(50.0, ratio=0.5)}}
+    same_share = {"a": {"fastnn": side(200.0), "limit": side(100.0, ratio=0.5)}}
+    less = {"a": {"fastnn": side(100.0), "limit": side(40.0, ratio=0.4)}}
+    assert compare(tmp_path, old, same_share).returncode == 0
+    done = compare(tmp_path, old, less)
+    assert done.returncode == 1 and "a: 1.25 times slower" in done.stdout
+
+
+def test_the_worst_comes_first_and_the_margin_is_the_users(tmp_path):
+    old = {name: {"fastnn": side(10.0)} for name in "abc"}
+    new = {"a": {"fastnn": side(11.0)}, "b": {"fastnn": side(30.0)}, "c": {"fastnn": side(20.0)}}
+    lines = compare(tmp_path, old, new).stdout.splitlines()
+    assert [line.split(":")[0][-1] for line in lines[:3]] == ["b", "c", "a"]
+    assert "a:" not in compare(tmp_path, old, new, "--margin", "0.2").stdout
+
+
+def test_files_without_a_common_figure_are_refused(tmp_path):
+    done = compare(tmp_path, {"a": {"fastnn": side(1.0)}}, {"b": {"fastnn": side(1.0)}})
+    assert done.returncode == 2 and "no figures in common" in done.stderr
