@@ -37,16 +37,16 @@ from .seeds import set_seed
 __all__ = [
     "FastNNError", "History", "Input", "Layer", "Model", "Parameter", "Predictor", "Program", "Sequential",
     "Tensor", "activations", "callbacks", "config", "datasets", "errors", "explain", "fit_many", "get_num_threads",
-    "initializers", "keras", "layers", "load", "losses", "metrics", "ops", "optimizers", "regularizers",
+    "initializers", "keras", "layers", "load", "losses", "metrics", "ops", "optimizers", "plot", "regularizers",
     "reset_names", "schedules", "set_num_threads", "set_seed", "show_config", "utils", "value_and_grad",
 ]  # fmt: skip
 
 
 # What costs import time that most processes need not pay: found at first use.
-_MODULES = ("callbacks", "datasets", "explain", "io", "keras", "ops")
+_MODULES = ("callbacks", "datasets", "explain", "io", "keras", "ops", "plot")
 
 if TYPE_CHECKING:
-    from . import callbacks, datasets, explain, io, keras, ops  # noqa: F401
+    from . import callbacks, datasets, explain, io, keras, ops, plot  # noqa: F401
     from .autodiff import value_and_grad
     from .io import load
     from .many import fit_many

@@ -13,7 +13,7 @@ from .arguments import check_float, check_int
 from .data import by_name
 from .differentiate import differentiate
 from .errors import ArgumentError, ArgumentTypeError, DtypeError, GraphError, ShapeError, UnknownNameError
-from .graph import Builder, Value, replay_calls
+from .graph import Value, trace_calls
 from .layers.base import Layer
 from .model import Model
 from .structure import shape_like
@@ -359,18 +359,9 @@ class _Graph:
         _check_model(what, model)
         model._build_for(x)
         self.model, self.dtype, self.inputs = model, np.dtype(model.dtype), model.inputs
-        self.builder = Builder(model.dtype)
-        self.builder.training = False
+        self.builder, self._known, self.calls = trace_calls(self.inputs, model.outputs, model.dtype)
         self.program = self.builder.program
-        values = [
-            self.builder.input(t.shape, "int32" if t.dtype == "int32" else None, t.name) for t in self.inputs
-        ]
-        self.input_ids = [v.id for v in values]
-        self._known = {id(t): v for t, v in zip(self.inputs, values)}
-        self.calls, first = [], 0
-        for call in replay_calls(self.inputs, model.outputs, self._known):
-            self.calls.append((call, slice(first, len(self.program.nodes))))
-            first = len(self.program.nodes)
+        self.input_ids = [self._known[id(t)].id for t in self.inputs]
         self.builder.scope = "explain"
 
     # -- tensors --
@@ -622,7 +613,7 @@ class _Relevance:
         return sorted(region)
 
     def hand_back(self, region, tensor, seed, shares):
-        """Give the region's inputs the gradient from `seed` by `tensor`, times the input where it `shares`."""
+        """Give a region's inputs the gradient from `seed` by `tensor`, times the input where it `shares`."""
         nodes = [self.nodes[i] for i in region]
         made = {t for node in nodes for t in node.outputs}
         sources = [t for node in nodes for t in node.inputs if self.batched(t) and t not in made]

@@ -1285,6 +1285,30 @@ def replay_calls(inputs, outputs, known):
     builder.separate()
 
 
+def trace_calls(inputs, outputs, dtype):
+    """The layers between `inputs` and `outputs` as they act outside training, with what each call emitted.
+
+    Returns
+    -------
+    builder : Builder
+        Whose Program has the inputs first and no roots.
+    known : dict of int to Value
+        By the id() of each symbolic tensor.
+    calls : list of (LayerCall, slice)
+        In order, each with the Program's nodes that it emitted.
+    """
+    builder = Builder(dtype)
+    builder.training = False
+    known = {
+        id(t): builder.input(t.shape, "int32" if t.dtype == "int32" else None, t.name) for t in inputs
+    }
+    calls, first = [], 0
+    for call in replay_calls(inputs, outputs, known):
+        calls.append((call, slice(first, len(builder.program.nodes))))
+        first = len(builder.program.nodes)
+    return builder, known, calls
+
+
 def trace(inputs, outputs, dtype="float32", output_names=None):
     """Turn a graph of layers into a Program.
 

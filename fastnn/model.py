@@ -1244,7 +1244,11 @@ class Model(Layer):
     # -- text --
 
     def summary(self, line_length=None, print_fn=None):
-        """Print a table of the layers, their output shapes and parameter counts.
+        """Print a table of the layers: output shapes, parameters, and operations for one sample.
+
+        Below it stand the memory that the parameters take, and for one sample that of what the layers
+        return and the floating-point operations of `predict`: a multiplication and an addition count 2, an
+        activation 1 for each element.
 
         Parameters
         ----------
@@ -1256,8 +1260,20 @@ class Model(Layer):
         text = "\n".join(self._summary_lines(line_length))
         (print if print_fn is None else print_fn)(text)
 
-    def _summary_rows(self):
-        rows = []
+    def plot(self, ax=None, **how):
+        """Draw the layers with shapes, parameters, memory and operations; see `fastnn.plot.architecture`.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        from . import plot
+
+        return plot.architecture(self, ax=ax, **how)
+
+    def _summary_rows(self, flops):
+        """Texts of each layer's row; `flops` by layer."""
+        rows = [("Layer (type)", "Output shape", "Params", "FLOPs")]
         for layer in self._layers:
             made = [t for call in layer._calls for t in call.outputs]
             shape = str(made[0].shape) if made else "?"
@@ -1266,32 +1282,48 @@ class Model(Layer):
                     f"{layer.name} ({type(layer).__name__})",
                     shape,
                     f"{sum(p.size for p in layer.weights):,}" if layer.built or made else "?",
+                    f"{flops.get(layer, 0):,}" if self.built else "?",
                 )
             )
         return rows
 
+    def _costs(self):
+        """(operations by layer, numbers that layers return), for one sample; nothing before it is built."""
+        from . import costs
+
+        flops, values = {}, 0
+        for cost in costs.per_call(self) if self.built else ():
+            layer = cost.call.layer
+            flops[layer] = flops.get(layer, 0) + cost.flops
+            values += cost.values
+        return flops, values
+
     def _summary_lines(self, line_length=None):
-        rows = [("Layer (type)", "Output shape", "Params"), *self._summary_rows()]
-        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        flops, values = self._costs()
+        rows = self._summary_rows(flops)
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        others = sum(widths[1:]) + 6
         if line_length is not None:
-            widths[0] = max(
-                8,
-                min(
-                    widths[0], check_int("summary", "line_length", line_length, 1) - widths[1] - widths[2] - 4
-                ),
-            )
-        rows = [f"{a[: widths[0]]:{widths[0]}}  {b:{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
+            length = check_int("summary", "line_length", line_length, 1)
+            widths[0] = max(8, min(widths[0], length - others))
+        rows = [
+            f"{a[: widths[0]]:{widths[0]}}  {b:{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}"
+            for a, b, c, d in rows
+        ]
         yield f'Model: "{self.name}"'
         yield rows[0]
-        yield "-" * (sum(widths) + 4)
+        yield "-" * (widths[0] + others)
         yield from rows[1:]
-        yield "-" * (sum(widths) + 4)
+        yield "-" * (widths[0] + others)
         total = sum(p.size for p in self.weights)
         trainable = sum(p.size for p in self.trainable_weights)
         size = np.dtype(self.dtype or check_dtype(None)).itemsize
-        yield f"Total params: {total:,} ({_bytes_text(total * size)})"
-        yield f"Trainable params: {trainable:,} ({_bytes_text(trainable * size)})"
-        yield f"Non-trainable params: {total - trainable:,} ({_bytes_text((total - trainable) * size)})"
+        yield f"Total params: {total:,} ({bytes_text(total * size)})"
+        yield f"Trainable params: {trainable:,} ({bytes_text(trainable * size)})"
+        yield f"Non-trainable params: {total - trainable:,} ({bytes_text((total - trainable) * size)})"
+        if self.built:
+            memory = bytes_text(values * size)
+            yield f"For one sample: {sum(flops.values()):,} FLOPs, {memory} of layer outputs"
 
     def __repr__(self):
         state = "compiled" if self._settings is not None else "not compiled"
@@ -1305,13 +1337,11 @@ class Model(Layer):
     def _repr_html_(self):
         from html import escape
 
-        body = "".join(
-            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in self._summary_rows()
-        )
+        head, *rows = self._summary_rows(self._costs()[0])
+        head = "".join(f"<th>{cell}</th>" for cell in head)
+        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
         return (
-            f"<p>{escape(repr(self))}</p><table><thead><tr><th>Layer (type)</th>"
-            f"<th>Output shape</th><th>Params</th>"
-            f"</tr></thead><tbody>{body}</tbody></table>"
+            f"<p>{escape(repr(self))}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         )
 
 
@@ -1432,7 +1462,8 @@ def _input_for(layer):
     return None if layer._first_shape is None else Input(layer._first_shape, dtype=layer.input_dtype)
 
 
-def _bytes_text(count):
+def bytes_text(count):
+    """A number of bytes with a unit."""
     for unit in ("B", "KiB", "MiB"):
         if count < 1024:
             return f"{count:.4g} {unit}"

@@ -25,7 +25,7 @@ ROWS = 4
 
 
 def random_net(rng, ruled):
-    """Layers of a random net of 2 to 5 hidden blocks: plain, with a skip by Add or Concatenate, normalised."""
+    """Layers of a net of 2 to 5 random blocks: plain, with a skip by Add or Concatenate, normalised."""
     known = RULED if ruled else [a for a in MODULES if a != "softmax"]
     layers, width = [], int(rng.integers(3, 9))
     source, features = "x", width
@@ -81,7 +81,8 @@ class Net(nn.Module):
                     self.parts[f"{result} activation"] = MODULES[config["activation"]]()
             elif kind == "BatchNormalization":
                 part = nn.BatchNorm1d(width, eps=1e-3)
-                values = [rng.uniform(0.5, 2, width), *rng.normal(size=(2, width)), rng.uniform(0.5, 2, width)]
+                values = [rng.uniform(0.5, 2, width), *rng.normal(size=(2, width))]
+                values += [rng.uniform(0.5, 2, width)]
             else:
                 part, values = OTHERS[kind](), []
             widths.setdefault(result, width)
