@@ -13,6 +13,7 @@ def apply(gallery_conf, fname):
         "figure.constrained_layout.use": True,
         "figure.dpi": 100,
         "savefig.dpi": 150,
+        "savefig.bbox": "tight",
         "font.size": 11,
         "axes.spines.top": False,
         "axes.spines.right": False,

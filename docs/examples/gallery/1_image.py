@@ -33,14 +33,14 @@ model = fnn.Sequential([
     layers.Dense(128, activation="relu"),
     layers.Dropout(0.4),
     layers.Dense(10, activation="softmax"),
-])  # fmt: skip
+])
 schedule = fnn.schedules.CosineDecay(2e-3, decay_steps=60 * 34)
 model.compile(fnn.optimizers.Adam(schedule), "sparse_categorical_crossentropy", metrics=["accuracy"])
 stopping = callbacks.EarlyStopping("val_loss", patience=15, restore_best_weights=True)
 history = model.fit(
     images[train], labels[train], epochs=60, validation_data=(images[stop], labels[stop]),
     callbacks=[stopping], verbose=0,
-)  # fmt: skip
+)
 loss, accuracy = model.evaluate(images[test], labels[test])
 print(f"accuracy on pictures it has not seen: {accuracy:.3f}")
 

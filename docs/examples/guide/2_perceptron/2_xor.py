@@ -41,11 +41,11 @@ stack = fnn.Sequential([
     fnn.Input((2,)),
     layers.Dense(2, activation="step", name="or_and"),
     layers.Dense(1, activation="step", name="first_without_second"),
-])  # fmt: skip
+])
 stack.set_weights([
     [[1, 1], [1, 1]], [-0.5, -1.5],
     [[1], [-1]], [-0.5],
-])  # fmt: skip
+])
 print(stack.predict(corners).ravel())
 
 # %%
