@@ -62,34 +62,40 @@ for name in ("step", "sigmoid"):
 # A gradient that is not quite true
 # ---------------------------------
 #
-# The *straight-through estimator* keeps the step in the forward pass and pretends, in the backward pass, that it was the
-# identity. The direction is biased but mostly useful. The usual cure is another activation: a sigmoid is a step with
-# its corner rounded, and its derivative is the truth.
+# The *straight-through estimator* keeps the step in the forward pass and pretends in the backward pass that it was the
+# identity, or the identity as far as ``clip_value`` from zero. The direction is biased, but it is one. The usual cure is
+# another activation: a sigmoid is a step with its corner rounded, and its derivative is the truth.
+#
+# Digits, two hidden layers of 64. With plain steps only the last layer learns, on what two random layers give it.
 
+images, labels = fnn.datasets.load_digits()
+images = images / 8 - 1
+test = np.arange(len(images)) % 5 == 0
 
-def straight_through(x):
-    return activations.step(x, straight_through=True)
-
-
-histories = {}
-for name, activation in {
+candidates = {
     "step": "step",
-    "step, straight-through": straight_through,
+    "step, straight-through": lambda x: activations.step(x, straight_through=True),
+    "the same, clipped": lambda x: activations.step(x, straight_through=True, clip_value=1),
     "sigmoid": "sigmoid",
-    "tanh": "tanh",
     "relu": "relu",
-}.items():
-    model = net(activation)
-    fit = model.fit(corners, xor, batch_size="full", epochs=400, seed=0, verbose=0)
-    histories[name] = fit.history["loss"]
-    right = ((model.predict(corners) > 0.5) == xor).sum()
-    print(f"{name:24} {right} of 4 corners right, loss {histories[name][-1]:.3f}")
-
+}
 fig, ax = plt.subplots()
-for name, losses in histories.items():
-    ax.plot(losses, label=name, linestyle="--" if "step" in name else "-")
-ax.set(xlabel="epoch", ylabel="loss", yscale="log")
-ax.legend(fontsize=9)
+for name, activation in candidates.items():
+    fnn.set_seed(1)
+    model = fnn.Sequential([
+        fnn.Input((64,)),
+        layers.Dense(64, activation=activation),
+        layers.Dense(64, activation=activation),
+        layers.Dense(10, activation="softmax"),
+    ])
+    model.compile(fnn.optimizers.Adam(3e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    seen = model.fit(
+        images[~test], labels[~test], epochs=30, validation_data=(images[test], labels[test]), seed=0, verbose=0
+    ).history["val_accuracy"]
+    ax.plot(range(1, 31), seen, "--" if activation == "step" else "-", label=name)
+    print(f"{name:24} accuracy on unseen digits {seen[-1]:.3f}")
+ax.set(xlabel="epoch", ylabel="accuracy on unseen digits", ylim=(0, 1))
+ax.legend(loc="lower right")
 plt.show()
 
 # %%
@@ -112,5 +118,5 @@ left.legend(fontsize=9)
 plt.show()
 
 # %%
-# Try next: other seeds in ``net``. A net of eight relus sometimes fails too, when too many of them start on their flat
-# side. How often, and how often with sixteen?
+# Try next: train ``net("relu")`` on the four corners from twenty seeds. Some fail, because too many of the eight relus
+# start on their flat side. How many fail with sixteen?

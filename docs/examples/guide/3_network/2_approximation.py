@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import fastnn as fnn
-from fastnn import layers
+from fastnn import initializers, layers
 
 x = np.linspace(-1, 1, 256)[:, None]
 target = np.sin(3 * np.pi * x) * np.exp(-x) / 2 + np.abs(x)
@@ -19,10 +19,14 @@ target = np.sin(3 * np.pi * x) * np.exp(-x) / 2 + np.abs(x)
 def fitted(width, depth, seed=0):
     """A tanh net after LBFGS, which needs few epochs on data this small."""
     fnn.set_seed(seed)
-    hidden = [layers.Dense(width, activation="tanh") for _ in range(depth)]
+    spread = {  # steep tanhs whose bends lie all over the interval
+        "kernel_initializer": initializers.RandomNormal(stddev=3),
+        "bias_initializer": initializers.RandomUniform(-3, 3),
+    }
+    hidden = [layers.Dense(width, activation="tanh", **(spread if k == 0 else {})) for k in range(depth)]
     model = fnn.Sequential([fnn.Input((1,)), *hidden, layers.Dense(1)], dtype="float64")
     model.compile(fnn.optimizers.LBFGS(), "mse")
-    model.fit(x, target, epochs=250, verbose=0)
+    model.fit(x, target, epochs=300, verbose=0)
     return model
 
 
@@ -30,8 +34,8 @@ def fitted(width, depth, seed=0):
 # Width
 # -----
 #
-# Each neuron adds one bend. Two of them cannot follow the curve, thirty-two can, except at the corner, which every
-# smooth function rounds.
+# Each neuron adds one bend. Two neurons cannot follow the curve, thirty-two can, except at the corner,
+# which every smooth function rounds.
 
 fig, axes = plt.subplots(2, 2, sharex=True, sharey=True, figsize=(6.4, 4.4))
 for ax, width in zip(axes.flat, (2, 4, 8, 32)):
