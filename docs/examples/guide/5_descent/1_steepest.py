@@ -13,7 +13,7 @@ import fastnn as fnn
 from fastnn import layers
 
 rng = np.random.default_rng(0)
-x = rng.normal(size=(100, 1))
+x = rng.normal(0.7, 1, size=(100, 1))
 y = 1.5 * x - 1 + rng.normal(scale=0.3, size=(100, 1))
 
 model = fnn.Sequential([fnn.Input((1,)), layers.Dense(1, name="line")], dtype="float64")

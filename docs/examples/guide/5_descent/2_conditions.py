@@ -53,9 +53,9 @@ weights = np.linspace(-1, 4, 201)
 # one length jump over it for ever; those of the squared error become shorter by themselves.
 
 fig, axes = plt.subplots(1, 2, figsize=(6.4, 3), sharex=True)
-for ax, loss in zip(axes, ("mse", "mae")):
+for ax, loss, rate in zip(axes, ("mse", "mae"), (0.3, 0.8)):
     model = slope()
-    path = descend(model, x, 1.5 * x, start=-0.4, rate=0.3, loss=loss, epochs=14)
+    path = descend(model, x, 1.5 * x, start=-0.4, rate=rate, loss=loss, epochs=14)
     ax.plot(weights, curve(model, x, 1.5 * x, weights, loss), color="#b8bec7")
     ax.plot(path, curve(model, x, 1.5 * x, path.ravel(), loss), "o-", color="#c8553d", markersize=4, linewidth=1)
     ax.set(title=loss, xlabel="weight")
@@ -74,7 +74,7 @@ plt.show()
 
 model = slope(ops.sin)
 target = np.sin(2.5 * x)
-wide = np.linspace(-4, 8, 301)
+wide = np.linspace(-6, 8, 351)
 fig, ax = plt.subplots()
 ax.plot(wide, curve(model, x, target, wide), color="#b8bec7")
 for start in (-3, -1, 1, 4, 6.5):
