@@ -9,6 +9,7 @@ import tomllib
 from collections import Counter
 from importlib.resources import files
 from pathlib import Path
+from types import ModuleType
 
 import fastnn as fnn
 import numpy as np
@@ -49,6 +50,12 @@ def test_dependencies():
     listed = [dependency for name, extra in extras.items() if name not in left_out for dependency in extra]
     assert set(extras["all"]) == set(listed)
     assert len(set(extras["all"])) == len(extras["all"])
+
+
+def test_every_public_module_has_a_page():
+    listed = set(re.findall(r"^   fastnn\.(\w+)$", (ROOT / "docs/api.rst").read_text(), re.M))
+    modules = {name for name in fnn.__all__ if isinstance(getattr(fnn, name), ModuleType)} - {"keras"}
+    assert listed == modules
 
 
 def test_typed():

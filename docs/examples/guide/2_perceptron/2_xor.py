@@ -51,7 +51,7 @@ print(stack.predict(corners).ravel())
 # %%
 # What the hidden layer does is move the corners: in its plane (0,1) and (1,0) fall on one point, and one line is enough.
 
-hidden = fnn.Model(stack.inputs, stack.get_layer("or_and").output)
+hidden = fnn.Model(stack.input, stack.get_layer("or_and").output)
 axis = np.linspace(-0.5, 1.5, 200)
 grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
 

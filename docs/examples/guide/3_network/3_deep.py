@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import fastnn as fnn
-from fastnn import layers
+from fastnn import explain, layers
 
 images, labels = fnn.datasets.load_digits()
 images = images / 16
@@ -41,9 +41,8 @@ nets = {"sigmoid": deep("sigmoid", "glorot_uniform"), "relu": deep("relu", "he_n
 
 fig, ax = plt.subplots()
 for name, model in nets.items():
-    gradients = model.gradients(images[~test], labels[~test])
-    sizes = [np.sqrt(np.mean(gradients[f"h{k}/kernel"] ** 2)) for k in range(1, 21)]
-    ax.semilogy(range(1, 21), sizes, "o-", label=name)
+    norms = explain.gradient_norms(model, images[~test], labels[~test])
+    ax.semilogy(range(1, 21), [norms[f"h{k}"] for k in range(1, 21)], "o-", label=name)
 ax.set(xlabel="hidden layer", ylabel="size of the gradient", xticks=range(2, 21, 2))
 ax.legend()
 plt.show()

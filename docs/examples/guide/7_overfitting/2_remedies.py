@@ -104,5 +104,5 @@ plt.show()
 print(f"accuracy on unseen digits {model.evaluate(*unseen)[1]:.3f} after {len(history['loss'])} epochs")
 
 # %%
-# Try next: look at what augmentation makes. ``fnn.Model(model.inputs, model.layers[1].output)``, called with
+# Try next: look at what augmentation makes. ``fnn.Model(model.input, model.layers[1].output)``, called with
 # ``training=True``, gives the shifted pictures. Then shift by 0.4, until digits leave the frame.

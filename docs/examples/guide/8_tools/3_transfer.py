@@ -42,7 +42,7 @@ def second(transfer):
     """A net for the new question: on the frozen layers of the first, or from scratch."""
     fnn.set_seed(1)
     if transfer:
-        body = fnn.Model(first.inputs, first.get_layer("h2").output)
+        body = fnn.Model(first.input, first.get_layer("h2").output)
         body.trainable = False
     else:
         body = fnn.Sequential([
