@@ -57,7 +57,11 @@ def saliency(model, x, target=None, abs=True):
 
     Examples
     --------
-    >>> explain.saliency(model, x[:1], target=3).reshape(8, 8)  # doctest: +SKIP
+    >>> import fastnn as fnn
+    >>> model = fnn.Sequential([fnn.Input((2,)), fnn.layers.Dense(1)])
+    >>> model.set_weights([[[3.0], [-2.0]], [0.5]])
+    >>> fnn.explain.saliency(model, [[1.0, 1.0]], abs=False)
+    array([[ 3., -2.]], dtype=float32)
     """
     graph = _Graph(model, "saliency", x)
     arrays, count = graph.bind(x)
@@ -108,6 +112,14 @@ def integrated_gradients(
     References
     ----------
     M. Sundararajan, A. Taly, Q. Yan, "Axiomatic attribution for deep networks", arXiv:1703.01365.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> x = fnn.Input((2,))
+    >>> product = fnn.Model(x, x[:, :1] * x[:, 1:])
+    >>> fnn.explain.integrated_gradients(product, [[2.0, 3.0]])
+    array([[3., 3.]], dtype=float32)
     """
     steps, weights = _integral(method, check_int("integrated_gradients", "n_steps", n_steps, 1))
     graph = _Graph(model, "integrated_gradients", x)
@@ -176,6 +188,14 @@ def relevance(model, x, target=None, epsilon=1e-9):
     ----------
     S. Bach et al., "On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance
     propagation", PLOS ONE 10(7), 2015.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> model = fnn.Sequential([fnn.Input((2,)), fnn.layers.Dense(1)])
+    >>> model.set_weights([[[3.0], [-2.0]], [0.0]])
+    >>> fnn.explain.relevance(model, [[1.0, 1.0]])
+    array([[ 3., -2.]], dtype=float32)
     """
     epsilon = check_float("relevance", "epsilon", epsilon, 0, exclusive=("low",))
     graph = _Graph(model, "relevance", x)
@@ -217,7 +237,11 @@ def activations(model, x, layer=None):
 
     Examples
     --------
-    >>> explain.activations(model, x, "h2").mean(axis=0)  # doctest: +SKIP
+    >>> import fastnn as fnn
+    >>> model = fnn.Sequential([fnn.Input((2,)), fnn.layers.Dense(1, name="z"), fnn.layers.ReLU(name="y")])
+    >>> model.set_weights([[[3.0], [-2.0]], [0.0]])
+    >>> fnn.explain.activations(model, [[1.0, 2.0]])
+    {'z': array([[-1.]], dtype=float32), 'y': array([[0.]], dtype=float32)}
     """
     graph = _Graph(model, "activations", x)
     arrays, count = graph.bind(x)
@@ -276,6 +300,14 @@ def maximize(
     ----------
     D. Erhan, Y. Bengio, A. Courville, P. Vincent, "Visualizing higher-layer features of a deep network",
     Technical Report 1341, University of Montreal, 2009.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> model = fnn.Sequential([fnn.Input((2,)), fnn.layers.Dense(1, name="y")])
+    >>> model.set_weights([[[3.0], [-2.0]], [0.0]])
+    >>> fnn.explain.maximize(model, "y", bounds=(-1, 1), steps=200)
+    array([ 1., -1.], dtype=float32)
     """
     steps = check_int("maximize", "steps", steps, 1)
     learning_rate = check_float("maximize", "learning_rate", learning_rate, 0, exclusive=("low",))

@@ -314,25 +314,46 @@ class Program:
         return f"<Program {self.dtype}: {counts}>"
 
     def __str__(self):
-        lines = [repr(self)]
+        lines = [f"{self!r}; B stands for the samples of a batch"]
         for t in self.tensors:
             if t.kind != "temp":
                 lines.append(
                     f"  %{t.id:<4} {t.kind:<7} {_readable_shape(t.shape):<16} {t.type:<8} {t.name}".rstrip()
                 )
+        part = None
         for n in self.nodes:
+            before, part = part, self._part_of(n, part)
+            if part != before:
+                lines.append(f"{part}:")
             attrs = "".join(f" {k}={v:g}" for k, v in self.attrs(n).items())
             left = ", ".join(f"%{o}" for o in n.outputs)
-            right = f"{n.op} {', '.join(f'%{i}' for i in n.inputs)}{attrs}"
+            right = f"{n.op} {', '.join(map(self._operand_text, n.inputs))}{attrs}"
             made = self.tensors[n.outputs[0]] if n.outputs else None
-            note = f"{_readable_shape(made.shape)}  {made.name}" if made else self.tensors[n.inputs[0]].name
-            lines.append(f"  {left + ' = ' if left else '':<12}{right:<44}  {note}".rstrip())
+            note = f"{_readable_shape(made.shape)}  {made.name}" if made else ""
+            lines.append(f"  {left + ' = ' if left else '':<12}{right:<48}  {note}".rstrip())
+        lines.append("results:")
         for r in self.roots:
             other = (
-                f" of %{r.other}" if r.kind == "grad" else f" weighted by %{r.other}" if r.other >= 0 else ""
-            )
-            lines.append(f"  root {r.kind:<8} %{r.tensor}{other}  {r.name}".rstrip())
+                f" of {self._operand_text(r.other)}" if r.kind == "grad"
+                else f" weighted by {self._operand_text(r.other)}" if r.other >= 0 else ""
+            )  # fmt: skip
+            lines.append(f"  {r.kind:<8} %{r.tensor}{other}  {r.name}".rstrip())
         return "\n".join(lines)
+
+    def _operand_text(self, i):
+        """A tensor's number, and the name of what no node writes."""
+        t = self.tensors[i]
+        if t.kind == "temp" or not t.name:
+            return f"%{i}"
+        return f"%{i}:{t.name}" + (f".{t.kind}" if t.kind in ("target", "weight") else "")
+
+    def _part_of(self, node, before):
+        """The heading that a node is printed under, from the one of the node before."""
+        if not node.outputs:
+            return "updates"
+        if before == "backward" or node.op == "loss_seed":
+            return "backward"
+        return "forward"
 
 
 @cache

@@ -172,8 +172,14 @@ def descent(
 
     Examples
     --------
-    >>> runs = {"SGD": {"optimizer": SGD(0.1)}, "Adam": {"optimizer": Adam(0.1)}}  # doctest: +SKIP
-    >>> plot.descent(model, X, y, (("line/kernel", (0, 0)), ("line/bias", 0)), runs)  # doctest: +SKIP
+    >>> import fastnn as fnn
+    >>> model = fnn.Sequential([fnn.Input((1,)), fnn.layers.Dense(1, name="line")])
+    >>> model.compile("sgd", "mse")
+    >>> X = [[-1.0], [0.0], [1.0]]
+    >>> runs = {"SGD": {"optimizer": "sgd"}, "Adam": {"optimizer": fnn.optimizers.Adam(0.1)}}
+    >>> ax = fnn.plot.descent(model, X, [-1.0, 1.0, 3.0], runs=runs, start=(0, 0), resolution=20)
+    >>> ax.get_xlabel()
+    'line/kernel[0, 0]'
     """
     _check_model("descent", model)
     model._needs_loss("plot.descent")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastnn import _core, layers
+from fastnn import Sequential, _core, layers
 from fastnn.compile import compile_program
 from fastnn.errors import ArgumentTypeError, DtypeError, GraphError, ProgramError
 from fastnn.graph import Node, Program, Root, Value, calls_between, emit, layers_between, replay, trace
@@ -51,7 +51,7 @@ def test_text_round_trip():
     program = small_program()
     again = Program.parse(program.text())
     assert again == program and again.text() == program.text()
-    assert "adam" in str(program) and "root penalty" in str(program)
+    assert "adam" in str(program) and "  penalty " in str(program)
 
 
 def test_names_survive_the_text():
@@ -441,3 +441,15 @@ def test_random_graphs_trace_verify_and_round_trip(kinds, data):
         p.verify()
         assert Program.parse(p.text()) == p
     assert all(_core.OPS[n.op] for n in compiled.nodes)
+
+
+def test_a_printed_program_names_its_parts_and_operands():
+    model = Sequential([layers.Input((2,), name="x"), layers.Dense(3, name="y")])
+    model.compile("sgd", "mse")
+    said = str(model.program).splitlines()
+    parts = [line for line in said if not line.startswith(" ")]
+    assert parts[1:] == ["forward:", "backward:", "updates:", "results:"]
+    assert any("matmul %0:x, %1:y/kernel  " in line and line.endswith("(B, 3)  y") for line in said)
+    at = said.index("backward:")
+    assert "loss_seed" in said[at + 1] and ":y.weight" in said[at + 1]
+    assert all(line.split()[0] == "sgd" for line in said[said.index("updates:") + 1 : said.index("results:")])
