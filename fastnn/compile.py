@@ -77,6 +77,8 @@ class Compiled(NamedTuple):
     gradients : dict of int to int
         Parameter or input tensor to its index among the grad roots. A tensor that no loss depends on is not
         in it.
+    adjoints : pair of dict of int to int
+        In training and outside of it, the tensor that holds the gradient by a tensor.
     updates : int
         Number of parameters that training changes.
     """
@@ -91,6 +93,7 @@ class Compiled(NamedTuple):
     penalties: int
     first_penalty: int
     gradients: dict
+    adjoints: tuple
     updates: int
 
     @property
@@ -147,7 +150,7 @@ def compile_program(
         objectives.add(root, loss, weight, plain, weighted)
     builder.separate()
 
-    gradients, penalties, updates = {}, 0, 0
+    gradients, views, penalties, updates = {}, ({}, {}), 0, 0
     if objectives.seeds:
         traced = _add_traced_penalties(builder, params)
         views = _differentiate(builder, params, objectives.seeds)
@@ -173,6 +176,7 @@ def compile_program(
         penalties,
         2 * (len(losses_made) + len(program.roots_of("metric"))),
         gradients,
+        views,
         updates,
     )
 
@@ -373,7 +377,7 @@ class _LossSeed(NamedTuple):
 
 
 def _differentiate(builder, params, seeds):
-    """Append the backward pass; returns gradients by trainable parameters and inputs, see `differentiate`."""
+    """Append the backward pass for trainable parameters and inputs; returns what `differentiate` does."""
     program = builder.program
     sources = [i for i, p in params if p.trainable]
     sources += [t.id for t in program.of_kind("input") if t.type == program.dtype]

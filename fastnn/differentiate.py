@@ -31,7 +31,8 @@ def differentiate(builder, seeds, sources, nodes=None):
     Returns
     -------
     training, inference : dict of int to int
-        The gradient by each source that a seed depends on; the same dict if nothing differs.
+        The gradient by each tensor between the sources and the seeds, narrow where it may be, and in full shape
+        by the sources themselves; the same dict if nothing differs.
     """
     if nodes is None:
         nodes = [n for n in builder.program.nodes if n.outputs]
@@ -69,7 +70,8 @@ class _View:
             for tensor, emit in rule(self, node, *gradients):
                 if tensor in self.reached:
                     self.accumulate(tensor, emit(self.name_of(tensor)))
-        return {i: self.whole(self.gradient[i], i) for i in self.sources if i in self.gradient}
+        whole = {i: self.whole(self.gradient[i], i) for i in self.sources if i in self.gradient}
+        return self.gradient | whole
 
     def accumulate(self, tensor, g):
         if tensor in self.gradient:

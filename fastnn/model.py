@@ -1125,6 +1125,53 @@ class Model(Layer):
             loss, read, _ = found
             return loss, {p.name: read(id, p.shape) for id, p in self._params if p.trainable}
 
+    def explain_step(self, x, y=None, *, training=False, precision=4, max_elements=16):
+        """One forward and backward pass of one sample as numbered arithmetic, to print or show in a notebook.
+
+        Each step names a value, its formula and today's numbers: the outputs r of the layers, the loss, then by
+        the chain rule every gradient, with a mark on those that back-propagation computes once and uses again.
+        At the end stands what the optimizer makes of it. The model itself does not change.
+
+        Parameters
+        ----------
+        x, y
+            As in `fit`, with one sample: ``x[:1], y[:1]``.
+        training : bool, default False
+            Whether layers act as in training: dropout, statistics of the batch.
+        precision : int, default 4
+            Significant digits that are written; the numbers behind them are float64.
+        max_elements : int, default 16
+            Tensors of more elements, and sums of more terms, are abbreviated. At least 4.
+
+        Returns
+        -------
+        Explanation
+            ``print(explanation)``, ``explanation.html()``, ``explanation.latex()``, and ``explanation.steps``.
+            Its `gradients` are those of `gradients`, computed apart from the engine.
+
+        Raises
+        ------
+        NotCompiledError
+            If the model was compiled without a loss, or not at all.
+        ShapeError
+            If there is more than one sample.
+        DataError
+            As in `fit`.
+
+        Examples
+        --------
+        >>> import fastnn as fnn
+        >>> model = fnn.Sequential([fnn.Input((2,)), fnn.layers.Dense(1, name="neuron")], dtype="float64")
+        >>> model.set_weights([[[0.5], [-1.0]], [0.25]])
+        >>> model.compile(fnn.optimizers.SGD(0.1), "mse")
+        >>> explanation = model.explain_step([[2.0, 1.0]], [[1.0]])
+        >>> for step in explanation.steps:
+        ...     print(step.formula)
+        """
+        from .explanation.build import explain_step
+
+        return explain_step(self, x, y, training, precision, max_elements)
+
     @contextlib.contextmanager
     def _differentiated(self, what, x, y, sample_weight, training, seed, epoch, check_finite):
         """Runs one batch for its gradients: (loss, function of tensor id and shape, number of samples)."""

@@ -868,7 +868,7 @@ def run(
         "gradients": ("loss", "penalty", "grad"),
         "train": ("output", "loss", "metric", "penalty", "tally", "grad"),
     }[mode]
-    program = _resolved(program, training)
+    program = resolved(program, training)
     wanted = [r.tensor for r in program.roots if r.kind in kinds]
     updates = [n for n in program.nodes if _core.OPS[n.op].rule == "UPDATE"] if mode == "train" else []
     wanted += [i for n in updates for i in n.inputs]
@@ -905,7 +905,7 @@ def run(
     return known
 
 
-def _resolved(program, training):
+def resolved(program, training):
     """The Program with in_training's other input out of the way, so that nothing needs it."""
     program = program.copy()
     program.nodes = [
