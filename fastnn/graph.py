@@ -1054,7 +1054,7 @@ class Builder:
                 self._random_nodes = max(self._random_nodes, int(attrs["key"]) + 1)
             if inference and node not in wanted:
                 continue
-            if inference and _changes_in_training(node):
+            if inference and changes_in_training(node):
                 known[node.outputs[0]] = known[node.inputs[-1]]
                 continue
             ids = [known[i].id for i in node.inputs]
@@ -1067,7 +1067,7 @@ class Builder:
         return [known[r.tensor] for r in program.roots]
 
 
-def _changes_in_training(node):
+def changes_in_training(node):
     """Whether a node gives its last input outside training; in_training(x, x) stops gradients."""
     return node.op == "dropout" or (node.op == "in_training" and node.inputs[0] != node.inputs[1])
 
@@ -1078,7 +1078,7 @@ def _nodes_outside_training(program):
     for node in reversed(program.nodes):
         if not needed.isdisjoint(node.outputs):
             nodes.add(node)
-            needed.update(node.inputs[-1:] if _changes_in_training(node) else node.inputs)
+            needed.update(node.inputs[-1:] if changes_in_training(node) else node.inputs)
     return nodes
 
 

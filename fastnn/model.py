@@ -1126,7 +1126,7 @@ class Model(Layer):
             return loss, {p.name: read(id, p.shape) for id, p in self._params if p.trainable}
 
     def explain_step(self, x, y=None, *, training=False, precision=4, max_elements=16):
-        """One forward and backward pass of one sample as numbered arithmetic, to print or show in a notebook.
+        r"""One forward and backward pass of one sample as numbered arithmetic, to print or show in a notebook.
 
         Each step names a value, its formula and today's numbers: the outputs r of the layers, the loss, then by
         the chain rule every gradient, with a mark on those that back-propagation computes once and uses again.
@@ -1145,7 +1145,7 @@ class Model(Layer):
 
         Returns
         -------
-        Explanation
+        fastnn.explanation.Explanation
             ``print(explanation)``, ``explanation.html()``, ``explanation.latex()``, and ``explanation.steps``.
             Its `gradients` are those of `gradients`, computed apart from the engine.
 
@@ -1166,7 +1166,23 @@ class Model(Layer):
         >>> model.compile(fnn.optimizers.SGD(0.1), "mse")
         >>> explanation = model.explain_step([[2.0, 1.0]], [[1.0]])
         >>> for step in explanation.steps:
-        ...     print(step.formula)
+        ...     print(step.formula, *step.numbers, sep="\n    ")
+        r₁ = A₁ r₀ + b₁
+            r₁[0] = 0.5·2 - 1·1 + 0.25 = 0.25
+        L = (r₁ - y)²
+            L = (0.25 - 1)² = 0.5625
+        ∂L/∂r₁ = 2 · (r₁ - y)
+            ∂L/∂r₁[0] = 2·(0.25 - 1) = 2·(-0.75) = -1.5
+        ∂L/∂b₁ = ∂L/∂r₁ · ∂r₁/∂b₁ = ∂L/∂r₁
+            ∂L/∂b₁[0] = -1.5
+        ∂L/∂A₁ = ∂L/∂r₁ · ∂r₁/∂A₁ = ∂L/∂r₁ r₀ᵀ
+            ∂L/∂A₁[0,0] = -1.5·2 = -3
+            ∂L/∂A₁[0,1] = -1.5·1 = -1.5
+        A₁ ← A₁ - 0.1 · ∂L/∂A₁
+            A₁[0,0] ← 0.5 - 0.1·(-3) = 0.8
+            A₁[0,1] ← -1 - 0.1·(-1.5) = -0.85
+        b₁ ← b₁ - 0.1 · ∂L/∂b₁
+            b₁[0] ← 0.25 - 0.1·(-1.5) = 0.4
         """
         from .explanation.build import explain_step
 

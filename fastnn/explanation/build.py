@@ -13,7 +13,7 @@ from .. import losses as losses_module
 from ..arguments import check_int
 from ..backends import xp
 from ..errors import ShapeError
-from ..graph import _changes_in_training
+from ..graph import changes_in_training
 from .expressions import Call, Derivative, Leaf, Number, Product, Sum, Symbol
 from .formulas import FORMULAS, Formula, formulas_of
 from .steps import Explanation, Given, Step
@@ -148,7 +148,7 @@ class _Explained:
         self.loss = xp.total_loss(program, known)
         self.tensors = {i: _Tensor(np.asarray(v), program.tensors[i].batched) for i, v in known.items()}
         # Outside of training the gradients are those of an update only where training changes nothing.
-        changes = any(_changes_in_training(n) for n in program.nodes)
+        changes = any(changes_in_training(n) for n in program.nodes)
         self.updates = updates if self.training or not changes else []
         self.program = xp.resolved(program, self.training)
 

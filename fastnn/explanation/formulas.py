@@ -85,6 +85,14 @@ def _at_least_0(x):
     return Comparison(x, "≥", 0)
 
 
+def _step_grad(dy, x, straight_through, clip_value):
+    if not straight_through:
+        return dy * 0
+    if not clip_value:
+        return dy
+    return dy * Cases((1, Comparison(Call("abs", x), "≤", clip_value)), otherwise=0)
+
+
 def _gate(x):
     """(gate, derivative of its argument) of GELU's approximation."""
     c = 2 * math.sqrt(2 / math.pi)
@@ -125,8 +133,8 @@ def _clip(x, low, high):
 
 
 _ELEMENTWISE = {
-    "step": _mapped(lambda x, straight_through: Cases((1, _at_least_0(x)), otherwise=0), "step"),
-    "step_grad": _mapped(lambda dy, y, straight_through: dy * straight_through),
+    "step": _mapped(lambda x, straight_through, clip_value: Cases((1, _at_least_0(x)), otherwise=0), "step"),
+    "step_grad": _mapped(_step_grad),
     "sigmoid": _mapped(lambda x: 1 / (1 + _exp(-x)), "σ"),
     "sigmoid_grad": _mapped(lambda dy, y: dy * (y * (1 - y))),
     "hard_sigmoid": _mapped(lambda x: _clip(x / 6 + 0.5, 0, 1), "hard_sigmoid"),
