@@ -252,7 +252,7 @@ class Latex(Writer):
         return _GREEK.get(name) or (name if len(name) == 1 else rf"\mathrm{{{name.translate(_LATEX_SPECIAL)}}}")
 
     def words(self, text):
-        return rf"\text{{{text.translate(_LATEX_SPECIAL)}}}"
+        return rf"\text{{{text.translate(_LATEX_SPECIAL)}}}".replace("×", r"$\times$")
 
     def digits(self, digits):
         mantissa, _, exponent = digits.partition("e")
