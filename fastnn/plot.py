@@ -214,7 +214,7 @@ def descent(
     for point in {tuple(path[0]) for path in paths.values()}:
         ax.plot(*point, marker="*", color="black", markersize=14, markeredgecolor="white", zorder=5)
     ax.set(xlim=(left, right), ylim=(low, high), xlabel=_place_text(places[0]), ylabel=_place_text(places[1]))
-    ax.legend()
+    ax.legend(frameon=True)
     return ax
 
 
@@ -494,7 +494,7 @@ def decision_boundary(model, X, y=None, threshold=0.5, resolution=200, ax=None):
         ax.scatter(*X[y == label].T, s=24, color=color, marker=marker, edgecolor="white", linewidth=0.6,
                    label=str(label), zorder=2)  # fmt: skip
     if y is not None:
-        ax.legend(title="class")
+        ax.legend(title="class", frameon=True)
     ax.set(xlabel="feature 0", ylabel="feature 1")
     return ax
 

@@ -217,6 +217,32 @@ def test_explanations_rest_dropout_and_leave_the_model_alone(rng):
     assert not np.array_equal(first, explain.saliency(model, x, 1))  # it sees the weights as they are
 
 
+def test_a_model_within_a_model_is_explained_like_its_layers(rng):
+    inner_x, x, z = fnn.Input((4,)), fnn.Input((4,)), fnn.Input((4,))
+    first, second, last = layers.Dense(5, "relu"), layers.Dense(4, "tanh"), layers.Dense(2)
+    inner = fnn.Model(inner_x, second(first(inner_x)), name="inner")
+    nested, flat = fnn.Model(x, last(inner(x))), fnn.Model(z, last(second(first(z))))
+    data = rng.normal(size=(6, 4))
+    for method in (explain.saliency, explain.relevance, explain.integrated_gradients):
+        assert np.array_equal(method(nested, data, target=1), method(flat, data, target=1))
+    assert np.array_equal(explain.relevance(nested, data, 1, 0.2), explain.relevance(flat, data, 1, 0.2))
+    assert np.array_equal(explain.activations(nested, data, "inner"), inner.predict(data))
+
+
+@pytest.mark.parametrize("layer", [
+    layers.LayerNormalization(), layers.UnitNormalization(), layers.Rescaling(2.0, 1.0), layers.Softmax(),
+    layers.Reshape((2, 2)), layers.AlphaDropout(0.3), layers.Activation(lambda x: x * ops.tanh(x)),
+], ids=lambda layer: type(layer).__name__)  # fmt: skip
+def test_gradients_through_other_layers_against_finite_differences(layer, rng):
+    model = fnn.Sequential(
+        [fnn.Input((4,)), layer, layers.Flatten(), layers.Dense(3, "softmax")], dtype="float64"
+    )
+    x, step = rng.normal(size=(5, 4)), 1e-6
+    ends = ([model.predict(x + side * step * e)[:, 2] for e in np.eye(4)] for side in (1, -1))
+    want = (np.array(next(ends)) - np.array(next(ends))).T / (2 * step)
+    assert explain.saliency(model, x, 2, abs=False) == pytest.approx(want, abs=1e-8)
+
+
 # ---- the input that excites a neuron most ----
 
 
