@@ -180,7 +180,7 @@ static int bind_port(fnn_session *s, int tensor, const fnn_array *array, fnn_err
         for (int i = 1; fits && i < t->ndim; i++) fits = array->shape[i] == t->dim[i];
         if (fits && k >= s->n_in_ports)
             fits = array->dtype == (t->type == TYPE_F64 ? FNN_F64 : FNN_F32) && !array->swapped &&
-                   row_major(array, (int64_t)fnn_real_size(t->type));
+                   row_major(array, (int64_t)fnn_type_size(t->type));
         if (!fits)
             return fnn_fail_at(err, FNN_ERR_ARGUMENT, tensor, -1, 0, "the array does not fit tensor '%.100s'",
                                t->name);
@@ -406,7 +406,7 @@ int fnn_run(fnn_session *s, int64_t max_steps, double max_ms, const double *lr, 
 
 static int copy_gradient(const fnn_session *s, int index, void *values, int64_t count, fnn_error *err) {
     const fnn_program *p = &s->model->program;
-    size_t size = fnn_real_size(p->real);
+    size_t size = fnn_type_size(p->real);
     for (int i = 0; i < p->n_roots; i++) {
         if (p->roots[i].kind != ROOT_GRAD || index-- > 0) continue;
         const fnn_tensor *t = &p->tensors[p->roots[i].tensor];
@@ -461,7 +461,7 @@ int fnn_predict(fnn_session *s, const void *x, void *y, int64_t n) {
     if (s->model->program.tensors[s->ports[0].tensor].type == TYPE_I32 || enter(s, NULL))
         return FNN_ERR_STATE;
     const fnn_view *in = &s->ports[0].view, *out = &s->ports[1].view;
-    size_t size = fnn_real_size(s->model->program.real);
+    size_t size = fnn_type_size(s->model->program.real);
     size_t x_sample = (size_t)(in->lead * in->cols) * size, y_sample = (size_t)(out->lead * out->cols) * size;
     const bool in_place = s->ports[0].readable && (uintptr_t)x % size == 0 &&
                           !fnn_rows_collide(in->cols * (int64_t)size);

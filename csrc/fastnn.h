@@ -102,7 +102,7 @@ FNN_API void fnn_model_set_iterations(fnn_model *model, int64_t iterations);
 FNN_API fnn_param *fnn_model_param(fnn_model *model, int tensor);
 FNN_API void fnn_param_free(fnn_param *param);
 FNN_API int fnn_param_shape(const fnn_param *param, int64_t *dims); /* number of dimensions */
-FNN_API int fnn_param_dtype(const fnn_param *param);               /* FNN_F32 or FNN_F64 */
+FNN_API int fnn_param_dtype(const fnn_param *param);               /* FNN_F32, FNN_F64, FNN_I8; FNN_U16: bfloat16 */
 /* Copy a parameter to or from a contiguous row-major buffer of the model's type, `count` elements; and a moment
  * from one. */
 FNN_API int fnn_param_read(fnn_param *param, void *values, int64_t count, fnn_error *err);

@@ -117,7 +117,7 @@ static bool take_sample(const fnn_port *port, fnn_type type, int dim, char **to,
     }
     if (k < dim) {
         bool good = take_run(a, port, type, *to, from, stride, n, bad);
-        *to += (size_t)n * (type == TYPE_I32 ? sizeof(int32_t) : fnn_real_size(type));
+        *to += (size_t)n * fnn_type_size(type);
         return good;
     }
     for (int64_t i = 0; i < a->shape[dim]; i++)
@@ -175,7 +175,7 @@ void fnn_gather(fnn_session *s, int index, int64_t lo, int64_t hi, fnn_error *fa
     }
     const char *data = port->array.data;
     const int64_t stride = port->array.strides[0], elements = v->lead * v->ld;
-    const size_t size = type == TYPE_I32 ? sizeof(int32_t) : fnn_real_size(type),
+    const size_t size = fnn_type_size(type),
                  bytes = (size_t)elements * size;
     const bool check = type != TYPE_I32 && s->pass.check_finite;
     double bad = 0;
@@ -202,7 +202,7 @@ void fnn_gather(fnn_session *s, int index, int64_t lo, int64_t hi, fnn_error *fa
 void fnn_scatter(fnn_session *s, int index, int64_t lo, int64_t hi) {
     const fnn_port *port = &s->ports[index];
     const fnn_view *v = &port->view;
-    size_t size = fnn_real_size(s->model->program.real), row = (size_t)(v->cols) * size;
+    size_t size = fnn_type_size(s->model->program.real), row = (size_t)(v->cols) * size;
     if (!port->bound) return;
     for (int64_t r = lo; r < hi; r++) {
         char *to = (char *)port->array.data + s->step.sample[r] * v->lead * (int64_t)row;

@@ -14,8 +14,8 @@
 /* ---- ops ---- */
 
 typedef enum {
-    RULE_SAME, RULE_MAP, RULE_MATMUL, RULE_MATMUL_NT, RULE_MATMUL_TN, RULE_BIAS, RULE_SUM_ROWS, RULE_REDUCE,
-    RULE_BROADCAST, RULE_SPREAD, RULE_MOMENTS, RULE_MOMENTS_GRAD, RULE_NORM, RULE_NORM_GRAD, RULE_CONCAT,
+    RULE_SAME, RULE_MAP, RULE_MATMUL, RULE_MATMUL_INT8, RULE_MATMUL_NT, RULE_MATMUL_TN, RULE_BIAS, RULE_SUM_ROWS,
+    RULE_REDUCE, RULE_BROADCAST, RULE_SPREAD, RULE_MOMENTS, RULE_MOMENTS_GRAD, RULE_NORM, RULE_NORM_GRAD, RULE_CONCAT,
     RULE_SLICE, RULE_PAD, RULE_RESHAPE, RULE_TRANSPOSE, RULE_FULL, RULE_EMBED, RULE_EMBED_GRAD, RULE_ONE_HOT,
     RULE_TO_REAL, RULE_RANDOM, RULE_WARP, RULE_LOSS, RULE_LOSS_GRAD, RULE_LOSS_IDX, RULE_LOSS_IDX_GRAD,
     RULE_SEED, RULE_SCALAR, RULE_CLIP, RULE_UPDATE, RULE_LAYOUT
@@ -43,7 +43,7 @@ int fnn_op_slots(int op, const double *attr);   /* moments an optimizer op keeps
 /* ---- program: a verified list of tensors and nodes ---- */
 
 typedef enum { KIND_INPUT, KIND_TARGET, KIND_WEIGHT, KIND_PARAM, KIND_TEMP } fnn_kind;
-typedef enum { TYPE_F32, TYPE_F64, TYPE_I32 } fnn_type;
+typedef enum { TYPE_F32, TYPE_F64, TYPE_I32, TYPE_I8, TYPE_BF16 } fnn_type; /* the last two: kernels alone */
 
 typedef struct {
     fnn_kind kind;
@@ -71,6 +71,7 @@ typedef struct { fnn_root_kind kind; int tensor, other; double factor; } fnn_roo
 
 typedef struct {
     fnn_type real;                   /* TYPE_F32 or TYPE_F64 */
+    bool mixed;                      /* float32, but products round their operands to bfloat16 */
     int n_tensors, n_nodes, n_roots;
     fnn_tensor *tensors;
     fnn_node *nodes;
@@ -86,10 +87,11 @@ void fnn_program_clear(fnn_program *program);
 /* ---- how a parameter lies in memory ----
  * FLAT: row-major, contiguous. PANEL: a (rows, cols) kernel as [cols/NR][stride_k][NR], columns padded with
  * zeros to NR, stride_k odd (an even number of 64-byte lines between panels would land in the same cache
- * sets). Work on parameters is cut into items that lie one after the other in memory, so a range of items is
+ * sets). Kernels of int8 and bfloat16 are PANEL in pairs, [cols/NR][stride_k][NR][2]: rows 2 i and 2 i + 1 beside
+ * each other, stride_k counting pairs, zeros in the place of a missing row. Work on parameters is cut into items that lie one after the other in memory, so a range of items is
  * a range of elements; the cut depends on the layout alone, never on threads. */
 typedef struct {
-    bool panel;
+    bool panel, pairs;
     int64_t rows, cols, nr, mr, stride_k;
     int64_t size;                    /* elements, padding included */
     int64_t tiles_k, items;
@@ -173,6 +175,7 @@ typedef struct {
     const char *isa;
     int nr, mr;                      /* register tile of this table's products */
     fnn_kernel run[OP_COUNT];
+    fnn_kernel mixed_matmul;         /* in place of matmul where the program is mixed */
     fnn_update update[OP_COUNT];     /* optimizers only */
     fnn_prepare prepare[OP_COUNT];
 } fnn_kernels;
@@ -214,7 +217,7 @@ typedef struct { int refs; fnn_rwlock *lock; } fnn_guard;
 
 struct fnn_param {
     int refs;
-    fnn_type real;
+    fnn_type type;
     int ndim;
     int64_t dim[FNN_MAX_DIMS];
     fnn_layout layout;
@@ -237,7 +240,7 @@ struct fnn_model {
     int newest, snapshots;
 };
 
-size_t fnn_real_size(fnn_type real);
+size_t fnn_type_size(fnn_type type);
 fnn_layout fnn_layout_of(const fnn_kernels *k, const fnn_tensor *t);
 void fnn_layout_read(const fnn_layout *l, size_t real_size, const void *stored, void *row_major);
 void fnn_layout_write(const fnn_layout *l, size_t real_size, void *stored, const void *row_major);

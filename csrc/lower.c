@@ -38,7 +38,7 @@ static bool follows(const fnn_program *p, const fnn_node *n) {
 static bool wants_panels(const fnn_program *p, const fnn_node *n, int i) {
     const fnn_tensor *t = &p->tensors[n->in[i]];
     switch (fnn_ops[n->op].rule) {
-    case RULE_MATMUL: case RULE_MATMUL_NT: return i == 1;
+    case RULE_MATMUL: case RULE_MATMUL_INT8: case RULE_MATMUL_NT: return i == 1;
     case RULE_EMBED: return i == 0;
     case RULE_UPDATE: return p->tensors[n->in[0]].panel;
     case RULE_SCALAR: return t->panel;   /* as it is */

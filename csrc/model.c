@@ -4,7 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-size_t fnn_real_size(fnn_type real) { return real == TYPE_F64 ? sizeof(double) : sizeof(float); }
+size_t fnn_type_size(fnn_type type) {
+    static const size_t sizes[] = {
+        [TYPE_F32] = 4, [TYPE_F64] = 8, [TYPE_I32] = 4, [TYPE_I8] = 1, [TYPE_BF16] = 2};
+    return sizes[type];
+}
 
 /* ---- layouts ---- */
 
@@ -15,8 +19,9 @@ fnn_layout fnn_layout_of(const fnn_kernels *k, const fnn_tensor *t) {
         l.cols = t->cols;
         l.nr = k->nr;
         l.mr = k->mr;
-        l.stride_k = l.rows | 1;
-        l.size = (l.cols + l.nr - 1) / l.nr * l.stride_k * l.nr;
+        l.pairs = t->type == TYPE_I8 || t->type == TYPE_BF16;
+        l.stride_k = (l.pairs ? (l.rows + 1) / 2 : l.rows) | 1;
+        l.size = (l.cols + l.nr - 1) / l.nr * l.stride_k * l.nr * (1 + l.pairs);
         l.tiles_k = (l.rows + l.mr - 1) / l.mr;
         l.items = (l.cols + l.nr - 1) / l.nr * l.tiles_k;
     } else {
@@ -28,13 +33,19 @@ fnn_layout fnn_layout_of(const fnn_kernels *k, const fnn_tensor *t) {
 
 /* Runs of a row that are contiguous on both sides: copy(row_major offset, stored offset, elements). */
 #define FOR_RUNS(l, flat, stored, count) \
-    for (int64_t run_ = (l)->panel ? (l)->nr : (l)->cols, row_ = 0; row_ < (l)->rows; row_++) \
+    for (int64_t run_ = (l)->pairs ? 1 : (l)->panel ? (l)->nr : (l)->cols, row_ = 0; row_ < (l)->rows; row_++) \
         for (int64_t col_ = 0, flat, stored, count; \
              col_ < (l)->cols && (count = (l)->cols - col_ < run_ ? (l)->cols - col_ : run_, \
-                                  flat = row_ * (l)->cols + col_, \
-                                  stored = (l)->panel ? (col_ / run_ * (l)->stride_k + row_) * run_ : flat, \
-                                  true); \
+                                  flat = row_ * (l)->cols + col_, stored = stored_at(l, row_, col_), true); \
              col_ += run_)
+
+/* Where element (row, col) stands. */
+static inline int64_t stored_at(const fnn_layout *l, int64_t row, int64_t col) {
+    if (!l->panel) return row * l->cols + col;
+    const int64_t panel = col / l->nr, in_panel = col % l->nr;
+    if (!l->pairs) return (panel * l->stride_k + row) * l->nr + in_panel;
+    return ((panel * l->stride_k + row / 2) * l->nr + in_panel) * 2 + row % 2;
+}
 
 void fnn_layout_read(const fnn_layout *l, size_t size, const void *stored, void *row_major) {
     FOR_RUNS(l, to, from, n)
@@ -78,15 +89,15 @@ static size_t bytes_of(int64_t size, size_t real_size) {
     return fnn_mul(size, (int64_t)real_size, &bytes) && (uint64_t)bytes <= SIZE_MAX / 2 ? (size_t)bytes : 0;
 }
 
-static fnn_param *param_new(const fnn_kernels *k, fnn_type real, const fnn_tensor *t, fnn_guard *guard) {
+static fnn_param *param_new(const fnn_kernels *k, const fnn_tensor *t, fnn_guard *guard) {
     fnn_param *p = calloc(1, sizeof *p);
     if (!p) return NULL;
     p->refs = 1;
-    p->real = real;
+    p->type = t->type;
     p->ndim = t->ndim;
     memcpy(p->dim, t->dim, sizeof p->dim);
     p->layout = fnn_layout_of(k, t);
-    size_t bytes = bytes_of(p->layout.size, fnn_real_size(real));
+    size_t bytes = bytes_of(p->layout.size, fnn_type_size(p->type));
     p->w = bytes ? fnn_alloc(bytes) : NULL;
     if (!p->w) {
         free(p);
@@ -130,7 +141,7 @@ static int share_or_make(fnn_model *m, int i, fnn_param *given, fnn_guard *own, 
     const fnn_tensor *t = &m->program.tensors[i];
     if (given) {
         fnn_layout l = fnn_layout_of(m->kernels, t);
-        if (given->real != m->program.real || given->ndim != t->ndim ||
+        if (given->type != t->type || given->ndim != t->ndim ||
             memcmp(given->dim, t->dim, sizeof(int64_t) * (size_t)t->ndim) != 0)
             return fnn_fail_at(err, FNN_ERR_ARGUMENT, i, -1, 0,
                                "tensor %d: the parameter given has another type or shape", i);
@@ -140,14 +151,14 @@ static int share_or_make(fnn_model *m, int i, fnn_param *given, fnn_guard *own, 
         hold(&given->refs);
         m->params[i] = given;
     } else {
-        m->params[i] = param_new(m->kernels, m->program.real, t, own);
+        m->params[i] = param_new(m->kernels, t, own);
         if (!m->params[i])
             return fnn_fail_at(err, FNN_ERR_MEMORY, i, -1, 0, "out of memory for parameter '%.100s'",
                                t->name);
     }
     for (int s = 0; s < (t->updated ? m->program.slots : 0); s++) {
         void **slot = &m->slots[i * FNN_MAX_SLOTS + s];
-        *slot = fnn_alloc(bytes_of(m->params[i]->layout.size, fnn_real_size(m->program.real)));
+        *slot = fnn_alloc(bytes_of(m->params[i]->layout.size, fnn_type_size(m->program.real)));
         if (!*slot)
             return fnn_fail_at(err, FNN_ERR_MEMORY, i, -1, 0, "out of memory for the moments of '%.100s'",
                                t->name);
@@ -259,7 +270,14 @@ int fnn_param_shape(const fnn_param *p, int64_t *dims) {
     return p->ndim;
 }
 
-int fnn_param_dtype(const fnn_param *p) { return p->real == TYPE_F64 ? FNN_F64 : FNN_F32; }
+int fnn_param_dtype(const fnn_param *p) {
+    switch (p->type) {
+    case TYPE_F64: return FNN_F64;
+    case TYPE_I8: return FNN_I8;
+    case TYPE_BF16: return FNN_U16;
+    default: return FNN_F32;
+    }
+}
 
 static int check_count(const fnn_param *p, int64_t count, fnn_error *err) {
     int64_t needed = p->layout.rows * p->layout.cols;
@@ -271,7 +289,7 @@ static int check_count(const fnn_param *p, int64_t count, fnn_error *err) {
 int fnn_param_read(fnn_param *p, void *values, int64_t count, fnn_error *err) {
     if (check_count(p, count, err)) return FNN_ERR_ARGUMENT;
     fnn_rwlock_read(p->guard->lock);
-    fnn_layout_read(&p->layout, fnn_real_size(p->real), p->w, values);
+    fnn_layout_read(&p->layout, fnn_type_size(p->type), p->w, values);
     fnn_rwlock_unread(p->guard->lock);
     return FNN_OK;
 }
@@ -279,7 +297,7 @@ int fnn_param_read(fnn_param *p, void *values, int64_t count, fnn_error *err) {
 int fnn_param_write(fnn_param *p, const void *values, int64_t count, fnn_error *err) {
     if (check_count(p, count, err)) return FNN_ERR_ARGUMENT;
     fnn_rwlock_write(p->guard->lock);
-    fnn_layout_write(&p->layout, fnn_real_size(p->real), p->w, values);
+    fnn_layout_write(&p->layout, fnn_type_size(p->type), p->w, values);
     fnn_rwlock_unwrite(p->guard->lock);
     return FNN_OK;
 }
@@ -304,7 +322,7 @@ int fnn_model_read(fnn_model *m, int n, const int *tensors, const int *slots, vo
     }
     fnn_model_hold(m, false);
     for (int i = 0; i < n; i++)
-        fnn_layout_read(&m->params[tensors[i]]->layout, fnn_real_size(m->program.real),
+        fnn_layout_read(&m->params[tensors[i]]->layout, fnn_type_size(m->params[tensors[i]]->type),
                         find_value(m, tensors[i], slots[i]), values[i]);
     *iterations = fnn_model_iterations(m);
     fnn_model_let_go(m, false);
@@ -316,7 +334,7 @@ int fnn_slot_write(fnn_model *m, int tensor, int slot, const void *values, int64
     if (!stored) return fnn_fail(err, FNN_ERR_ARGUMENT, "tensor %d has no moment %d", tensor, slot);
     if (check_count(m->params[tensor], count, err)) return FNN_ERR_ARGUMENT;
     fnn_model_hold(m, true);
-    fnn_layout_write(&m->params[tensor]->layout, fnn_real_size(m->program.real), stored, values);
+    fnn_layout_write(&m->params[tensor]->layout, fnn_type_size(m->program.real), stored, values);
     fnn_model_let_go(m, true);
     return FNN_OK;
 }
@@ -328,7 +346,7 @@ static size_t walk_state(fnn_model *m, char *copy, int direction) {
     size_t at = 0;
     for (int i = 0; i < m->program.n_tensors; i++) {
         if (!m->params[i] || !m->program.tensors[i].updated) continue;
-        size_t bytes = bytes_of(m->params[i]->layout.size, fnn_real_size(m->program.real));
+        size_t bytes = bytes_of(m->params[i]->layout.size, fnn_type_size(m->program.real));
         for (int s = -1; s < m->program.slots; s++) {
             void *live = s < 0 ? m->params[i]->w : m->slots[i * FNN_MAX_SLOTS + s];
             if (direction > 0) memcpy(copy + at, live, bytes);

@@ -53,6 +53,7 @@ typedef struct {
 } planner;
 
 static const fnn_op_info *info_of(const fnn_node *n) { return &fnn_ops[n->op]; }
+static bool is_forward_product(const fnn_node *n) { return n->op == OP_matmul || n->op == OP_matmul_int8; }
 
 /* ---- 1. which nodes ---- */
 
@@ -126,7 +127,7 @@ static void fuse(planner *w) {
     for (int i = 0; i < w->p->n_nodes; i++) {
         if (!w->needed[i]) continue;
         int op = nodes[i].op, next;
-        if (op == OP_matmul && (next = sole_reader(w, i, 0)) >= 0 && nodes[next].op == OP_bias_add) {
+        if (is_forward_product(&nodes[i]) && (next = sole_reader(w, i, 0)) >= 0 && nodes[next].op == OP_bias_add) {
             absorb(w, i, next);
             int relu = sole_reader(w, next, 0);
             if (relu >= 0 && nodes[relu].op == OP_relu) absorb(w, i, relu);
@@ -158,7 +159,7 @@ static void fuse(planner *w) {
 /* Rough nanoseconds that reading the weights of a product takes. */
 static double ns_of_weights(const planner *w, const fnn_node *n) {
     const fnn_tensor *t = &w->p->tensors[n->in[1]];
-    return NS_BYTE * (double)fnn_real_size(t->type) * (double)t->dim[0] * (double)t->dim[1];
+    return NS_BYTE * (double)fnn_type_size(t->type) * (double)t->dim[0] * (double)t->dim[1];
 }
 
 static const fnn_tensor *worked_on(const planner *w, const fnn_node *n) {
@@ -180,7 +181,7 @@ static bool is_flat_map(const planner *w, const fnn_node *n) {
 /* A product of few rows is over as soon as its weights were read. */
 static bool is_shared_by_columns(const planner *w, const fnn_node *n) {
     const fnn_tensor *out = worked_on(w, n);
-    return n->op == OP_matmul && out->batched && w->s->max_rows * out->lead <= FNN_FEW_ROWS &&
+    return is_forward_product(n) && out->batched && w->s->max_rows * out->lead <= FNN_FEW_ROWS &&
            ns_of_weights(w, n) > FNN_SHARE_NS / 2;
 }
 
@@ -304,7 +305,7 @@ static void choose_strides(planner *w) {
     for (int i = 0; i < p->n_roots; i++)
         if (p->roots[i].kind == ROOT_LOSS || p->roots[i].kind == ROOT_METRIC)
             flat[w->chosen[p->roots[i].tensor]] = true;
-    int64_t size = (int64_t)fnn_real_size(p->real);
+    int64_t size = (int64_t)fnn_type_size(p->real);
     for (int i = 0; i < p->n_tensors; i++) {
         w->ld[i] = p->tensors[i].cols;
         if (!must_be_contiguous(p, i, flat) && fnn_rows_collide(w->ld[i] * size)) w->ld[i] += FNN_ALIGN / size;
@@ -336,7 +337,7 @@ static bool new_place(planner *w, int tensor) {
         at->stride = elements = fnn_layout_of(w->s->model->kernels, t).size;
     }
     if (elements > FNN_MAX_ELEMENTS) return false;
-    size_t size = t->type == TYPE_I32 ? sizeof(int32_t) : fnn_real_size(t->type);
+    size_t size = fnn_type_size(t->type);
     if (!add_bytes(w, elements, size, &at->offset)) return false;
     w->place_of[tensor] = w->n_places++;
     return true;
@@ -502,7 +503,7 @@ static void estimate(const planner *w, const fnn_node *n, fnn_stage *stage) {
            work = (double)out->lead * (double)out->cols;
     double element = wide * ns_element(n->op), ns = work * element;
     switch (fnn_ops[n->op].rule) {
-    case RULE_MATMUL: case RULE_MATMUL_NT:
+    case RULE_MATMUL: case RULE_MATMUL_INT8: case RULE_MATMUL_NT:
         ns = lead * (NS_PRODUCT_ROW + 2 * wide * (double)a->cols * (double)out->cols * NS_FLOP);
         if (stage->share == SHARE_PANELS) stage->ns_fixed += ns_of_weights(w, n);
         break;
@@ -650,7 +651,7 @@ static bool touches_batch(const planner *w, const fnn_node *n) {
 /* The operand whose layout the kernel is told. */
 static int laid_out(const fnn_node *n, fnn_share share) {
     switch (fnn_ops[n->op].rule) {
-    case RULE_MATMUL: case RULE_MATMUL_NT: return n->in[1];
+    case RULE_MATMUL: case RULE_MATMUL_INT8: case RULE_MATMUL_NT: return n->in[1];
     case RULE_EMBED: case RULE_SCALAR: return n->in[0];
     case RULE_LAYOUT: return n->op == OP_pack ? n->out[0] : n->in[0];
     default: return share == SHARE_ROWS ? -1 : n->n_out ? n->out[0] : n->in[0];
@@ -680,8 +681,9 @@ static void make_stage(planner *w, int first, fnn_stage *stage) {
     stage->unit = rows_a_sample(w, n);
     stage->phase = w->phase[first];
     stage->chain = 1;
-    t->by_columns = stage->share == SHARE_PANELS && n->op == OP_matmul;
-    t->run = s->model->kernels->run[n->op];
+    t->by_columns = stage->share == SHARE_PANELS && is_forward_product(n);
+    const fnn_kernels *kernels = s->model->kernels;
+    t->run = w->p->mixed && n->op == OP_matmul ? kernels->mixed_matmul : kernels->run[n->op];
     t->op = n->op;
     t->n_in = n->n_in;
     t->step = touches_batch(w, n) ? &s->step : &one_row;
@@ -729,7 +731,8 @@ enum {
 static bool may_chain(const planner *w, int first) {
     const fnn_node *n = &w->nodes[first];
     fnn_rule rule = info_of(n)->rule;
-    return share_of(w, n) == SHARE_ROWS && !mixes_rows(n) && rule != RULE_MATMUL && rule != RULE_MATMUL_NT;
+    return share_of(w, n) == SHARE_ROWS && !mixes_rows(n) && !is_forward_product(n) &&
+           rule != RULE_MATMUL_NT;
 }
 
 /* Adds what a sample of this tensor takes to *bytes, unless its place was counted for this chain before. */
@@ -739,7 +742,7 @@ static void count_buffer(const planner *w, int tensor, int chain, int *counted, 
     if (at < 0 || !w->places[at].batched || counted[at] == chain) return;
     counted[at] = chain;
     ++*buffers;
-    *bytes += w->places[at].stride * (int64_t)fnn_real_size(w->p->real);
+    *bytes += w->places[at].stride * (int64_t)fnn_type_size(w->p->real);
 }
 
 /* Joins stages of one phase that follow each other into chains; `first` are their first nodes. */

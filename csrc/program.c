@@ -122,7 +122,7 @@ static bool read_shape(cursor *c, fnn_tensor *t) {
 }
 
 static const char *const kind_names[] = {"input", "target", "weight", "param", "temp"};
-static const char *const type_names[] = {"float32", "float64", "int32"};
+static const char *const type_names[] = {"float32", "float64", "int32", "int8", "bfloat16"};
 
 static int read_tensor(cursor c, int index, fnn_program *p, fnn_error *err) {
     fnn_tensor t = {.producer = -1};
@@ -132,11 +132,12 @@ static int read_tensor(cursor c, int index, fnn_program *p, fnn_error *err) {
     int kind = 0, type = 0;
     while (kind < 5 && !take_word(&c, kind_names[kind])) kind++;
     if (kind == 5) return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: unknown kind", index);
-    while (type < 3 && !take_word(&c, type_names[type])) type++;
-    if (type == 3) return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: unknown type", index);
+    while (type < 5 && !take_word(&c, type_names[type])) type++;
+    if (type == 5) return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: unknown type", index);
     t.kind = (fnn_kind)kind;
     t.type = (fnn_type)type;
-    if (t.type != TYPE_I32 && t.type != p->real)
+    const bool narrow = t.type == TYPE_I8 || t.type == TYPE_BF16;
+    if (!narrow && t.type != TYPE_I32 && t.type != p->real)
         return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: %s in a program of %s", index, type_names[type],
                         type_names[p->real]);
     if (!read_shape(&c, &t))
@@ -151,6 +152,9 @@ static int read_tensor(cursor c, int index, fnn_program *p, fnn_error *err) {
         return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: a weight is real and of shape B", index);
     if (t.type == TYPE_I32 && t.kind != KIND_TARGET && t.kind != KIND_INPUT)
         return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: only inputs and targets are int32", index);
+    if (narrow && (t.kind != KIND_PARAM || t.ndim != 2 || (t.type == TYPE_I8 ? p->real != TYPE_F32 : !p->mixed)))
+        return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: only matrices among the params of a %s program are %s",
+                        index, t.type == TYPE_I8 ? "float32" : "mixed_bfloat16", type_names[type]);
     size_t length = (size_t)(c.end - c.at);
     if (length > FNN_MAX_NAME)
         return fnn_fail(err, FNN_ERR_LIMIT, "tensor %d: a name of %zu bytes, at most %d", index, length,
@@ -287,7 +291,7 @@ static bool permutes(const fnn_node *n, const fnn_tensor *in, const fnn_tensor *
     return !in->batched || (code & 7) == 0;
 }
 
-/* The one input that is int32, -1 if all are real. */
+/* The one input that is int32, -1 if there is none. */
 static int integer_input(fnn_rule rule) {
     switch (rule) {
     case RULE_ONE_HOT: case RULE_TO_REAL: return 0;
@@ -295,6 +299,13 @@ static int integer_input(fnn_rule rule) {
     case RULE_LOSS_IDX_GRAD: return 2;
     default: return -1;
     }
+}
+
+/* May the i-th input be of this type? */
+static bool type_fits(const fnn_program *p, fnn_rule rule, int i, fnn_type type) {
+    if (i == integer_input(rule)) return type == TYPE_I32;
+    if (rule == RULE_MATMUL_INT8 && i == 1) return type == TYPE_I8;
+    return type == p->real || (type == TYPE_BF16 && rule == RULE_MATMUL && i == 1);
 }
 
 static bool same_rule_holds(const fnn_node *n, const fnn_tensor *const *in, const fnn_tensor *out) {
@@ -316,11 +327,11 @@ static bool rule_holds(const fnn_program *p, const fnn_node *n) {
     const fnn_rule rule = fnn_ops[n->op].rule;
     for (int i = 0; i < n->n_in; i++) {
         in[i] = &p->tensors[n->in[i]];
-        if ((in[i]->type == TYPE_I32) != (i == integer_input(rule))) return false;
+        if (!type_fits(p, rule, i, in[i]->type)) return false;
     }
     for (int i = 0; i < n->n_out; i++) {
         out[i] = &p->tensors[n->out[i]];
-        if (out[i]->type == TYPE_I32) return false;
+        if (out[i]->type != p->real) return false;
     }
     switch (rule) {
     case RULE_SAME: return same_rule_holds(n, in, out[0]);
@@ -328,6 +339,9 @@ static bool rule_holds(const fnn_program *p, const fnn_node *n) {
     case RULE_MATMUL:
         return is_matrix(in[1]) && in[0]->ndim >= 2 && in[0]->cols == in[1]->dim[0] &&
                same_but_last(in[0], out[0]) && out[0]->cols == in[1]->dim[1];
+    case RULE_MATMUL_INT8:
+        return is_matrix(in[1]) && in[0]->ndim >= 2 && in[0]->cols == in[1]->dim[0] &&
+               same_but_last(in[0], out[0]) && out[0]->cols == in[1]->dim[1] && is_column_wise(in[2], out[0]);
     case RULE_MATMUL_NT:
         return is_matrix(in[1]) && in[0]->ndim >= 2 && in[0]->cols == in[1]->dim[1] &&
                same_but_last(in[0], out[0]) && out[0]->cols == in[1]->dim[0];
@@ -520,6 +534,7 @@ int fnn_program_parse(const char *text, size_t length, fnn_program *p, fnn_error
                 status = fnn_fail(err, FNN_ERR_PROGRAM, "line 2 must give the dtype");
             else if (take_word(&c, "float32") && c.at == c.end) p->real = TYPE_F32;
             else if (take_word(&c, "float64") && c.at == c.end) p->real = TYPE_F64;
+            else if (take_word(&c, "mixed_bfloat16") && c.at == c.end) p->mixed = true;
             else status = fnn_fail(err, FNN_ERR_PROGRAM, "unknown dtype");
         } else if (take_word(&c, "tensor")) {
             status = read_tensor(c, p->n_tensors, p, err);

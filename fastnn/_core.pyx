@@ -105,7 +105,7 @@ cdef int check(int status, fnn_error *err) except -1:
 # ---- the registry of ops ----
 
 OpInfo = namedtuple("OpInfo", "name inputs outputs rule attrs needs")
-_RULES = ("SAME MAP MATMUL MATMUL_NT MATMUL_TN BIAS SUM_ROWS REDUCE BROADCAST SPREAD MOMENTS MOMENTS_GRAD NORM NORM_GRAD "
+_RULES = ("SAME MAP MATMUL MATMUL_INT8 MATMUL_NT MATMUL_TN BIAS SUM_ROWS REDUCE BROADCAST SPREAD MOMENTS MOMENTS_GRAD NORM NORM_GRAD "
           "CONCAT SLICE PAD RESHAPE TRANSPOSE FULL EMBED EMBED_GRAD ONE_HOT TO_REAL RANDOM WARP LOSS LOSS_GRAD LOSS_IDX "
           "LOSS_IDX_GRAD SEED SCALAR CLIP UPDATE LAYOUT").split()
 OPS = {}
@@ -239,7 +239,8 @@ cdef class _Held:
         return 0
 
 
-_NAMES = {FNN_F32: "float32", FNN_F64: "float64", FNN_I64: "int64"}
+# NumPy's names of types; bfloat16 goes as the bits that it has.
+_NAMES = {FNN_F32: "float32", FNN_F64: "float64", FNN_I64: "int64", FNN_I8: "int8", FNN_U16: "uint16"}
 
 
 cdef _Held contiguous(obj, int dtype, bint writable):
@@ -269,7 +270,8 @@ cdef class Param:
 
     @property
     def dtype(self):
-        return "float64" if fnn_param_dtype(self.c) == FNN_F64 else "float32"
+        """NumPy's name of its type; bfloat16 goes as the bits that it has, uint16."""
+        return _NAMES[fnn_param_dtype(self.c)]
 
     def read(self, out):
         cdef fnn_error err

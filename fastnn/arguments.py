@@ -6,6 +6,8 @@ import operator
 from .errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeError
 
 FLOAT_DTYPES = ("float32", "float64")
+# What a model is made of and computes in: float32 parameters and bfloat16 products for the last.
+POLICIES = (*FLOAT_DTYPES, "mixed_bfloat16")
 
 
 def check_float(owner, name, value, low=-math.inf, high=math.inf, exclusive=()):
@@ -63,7 +65,17 @@ def check_shape(owner, name, shape, max_rank, wildcard=False):
 
 def check_float_dtype(owner, dtype):
     """The name of a floating dtype that a Program can have: "float32" or "float64"."""
+    return _named(owner, dtype, FLOAT_DTYPES)
+
+
+def check_policy(owner, dtype):
+    """The name of what a Program computes in: a floating dtype or "mixed_bfloat16"."""
+    return _named(owner, dtype, POLICIES)
+
+
+def _named(owner, dtype, known):
     name = getattr(dtype, "__name__", None) or getattr(dtype, "name", None) or str(dtype)
-    if name not in FLOAT_DTYPES:
-        raise DtypeError(f"{owner}: dtype must be 'float32' or 'float64', got {dtype!r}.")
+    if name not in known:
+        *most, last = map(repr, known)
+        raise DtypeError(f"{owner}: dtype must be {', '.join(most)} or {last}, got {dtype!r}.")
     return name

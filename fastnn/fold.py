@@ -72,7 +72,7 @@ def fold(program, values):
 
 class _Folder:
     def __init__(self, program, values):
-        self.old, self.new, self.values = program, Program(program.dtype), {}
+        self.old, self.new, self.values = program, Program(program.policy), {}
         # Where a predictor has one tensor for two.
         self.same = {}
         for node in program.nodes:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _core
-from .arguments import FLOAT_DTYPES, check_float_dtype
+from .arguments import FLOAT_DTYPES, POLICIES, check_policy
 from .errors import ArgumentTypeError, GraphError, ProgramError
 
 # Limits of csrc/fastnn.h and csrc/internal.h.
@@ -27,7 +27,7 @@ MAX_ELEMENTS = 1 << 40
 MAX_TALLIED = 1 << 24
 
 KINDS = ("input", "target", "weight", "param", "temp")
-TYPES = (*FLOAT_DTYPES, "int32")
+TYPES = (*FLOAT_DTYPES, "int32", "int8", "bfloat16")
 ROOTS = ("output", "loss", "metric", "penalty", "grad", "tally")
 
 
@@ -76,11 +76,17 @@ class Program:
 
     Parameters
     ----------
-    dtype : {"float32", "float64"}
-        Type of every tensor but int32 ones.
+    dtype : {"float32", "float64", "mixed_bfloat16"}
+        Type of every tensor but int32 ones, and the kernels of a frozen network, which may be int8 or, in a
+        mixed Program, bfloat16. A mixed one is float32, but `matmul`, `matmul_nt` and `matmul_tn` round their
+        operands to bfloat16.
 
     Attributes
     ----------
+    policy : str
+        The `dtype` given.
+    dtype : str
+        "float32" or "float64".
     tensors : list of ProgramTensor
         `tensors[i].id == i`.
     nodes : list of Node
@@ -88,14 +94,15 @@ class Program:
     """
 
     def __init__(self, dtype="float32"):
-        self.dtype = check_float_dtype("Program", dtype)
+        self.policy = check_policy("Program", dtype)
+        self.dtype = "float32" if self.policy == "mixed_bfloat16" else self.policy
         self.tensors, self.nodes, self.roots = [], [], []
 
     def __eq__(self, other):
         if not isinstance(other, Program):
             return NotImplemented
-        return (self.dtype, self.tensors, self.nodes, self.roots) == (
-            other.dtype,
+        return (self.policy, self.tensors, self.nodes, self.roots) == (
+            other.policy,
             other.tensors,
             other.nodes,
             other.roots,
@@ -105,7 +112,7 @@ class Program:
 
     def copy(self):
         """A Program that can grow without changing this one."""
-        twin = Program(self.dtype)
+        twin = Program(self.policy)
         twin.tensors, twin.nodes, twin.roots = list(self.tensors), list(self.nodes), list(self.roots)
         return twin
 
@@ -253,7 +260,7 @@ class Program:
 
     def text(self):
         """The Program in the text form that `parse` and the C library read."""
-        lines = ["fastnn-program 1", f"dtype {self.dtype}"]
+        lines = ["fastnn-program 1", f"dtype {self.policy}"]
         for t in self.tensors:
             lines.append(_join("tensor", t.id, t.kind, t.type, _shape_text(t.shape), t.name))
         for n in self.nodes:
@@ -291,9 +298,9 @@ class Program:
         lines = text.split("\n")[:-1]
         if len(lines) < 2 or lines[0] != "fastnn-program 1":
             raise ProgramError(f"A Program starts with the line 'fastnn-program 1', got {lines[0][:40]!r}.")
-        dtype = re.fullmatch(r"dtype (float32|float64)", lines[1])
+        dtype = re.fullmatch(rf"dtype ({'|'.join(POLICIES)})", lines[1])
         if not dtype:
-            raise ProgramError(f"Line 2 gives the dtype, float32 or float64, got {lines[1][:40]!r}.")
+            raise ProgramError(f"Line 2 gives the dtype, one of {', '.join(POLICIES)}, got {lines[1][:40]!r}.")
         program = cls(dtype[1])
         for number, line in enumerate(lines[2:], start=3):
             for pattern, read, into in _line_forms():
@@ -311,7 +318,7 @@ class Program:
 
     def __repr__(self):
         counts = f"{len(self.tensors)} tensors, {len(self.nodes)} nodes, {len(self.roots)} roots"
-        return f"<Program {self.dtype}: {counts}>"
+        return f"<Program {self.policy}: {counts}>"
 
     def __str__(self):
         lines = [f"{self!r}; B stands for the samples of a batch"]
@@ -429,8 +436,10 @@ def _op(name):
 
 def _check_tensor(program, t):
     where = f"Tensor {t.id} ({t.kind} {t.name!r})"
-    if t.kind not in KINDS or t.type not in (program.dtype, "int32"):
-        raise ProgramError(f"{where}: a {t.type} {t.kind} cannot stand in a Program of {program.dtype}.")
+    stored = {"float32": ("int8",), "mixed_bfloat16": ("int8", "bfloat16")}.get(program.policy, ())
+    narrow = t.type in stored and t.kind == "param" and len(t.shape) == 2
+    if t.kind not in KINDS or not (t.type in (program.dtype, "int32") or narrow):
+        raise ProgramError(f"{where}: a {t.type} {t.kind} cannot stand in a Program of {program.policy}.")
     if "\n" in t.name or len(t.name.encode("utf-8", "surrogatepass")) > MAX_NAME:
         raise ProgramError(f"{where}: a name is one line of at most {MAX_NAME} bytes.")
     fixed = t.shape[1:] if t.batched else t.shape
@@ -535,6 +544,11 @@ def _rule_matmul(info, ins, attrs, given):
     contracted, kept = (1, 0) if info.rule == "MATMUL_NT" else (0, 1)
     fits = len(x) >= 2 and not ins[1].batched and len(w) == 2 and x[-1] == w[contracted]
     return [(*x[:-1], w[kept])] if fits else None
+
+
+def _rule_matmul_int8(info, ins, attrs, given):
+    shapes = _rule_matmul(info, ins, attrs, given)
+    return shapes if shapes and ins[2].shape == shapes[0][-1:] else None
 
 
 def _rule_matmul_tn(info, ins, attrs, given):
@@ -722,8 +736,8 @@ def _rule_update(info, ins, attrs, given):
 
 
 _RULES = {
-    "SAME": _rule_same, "MAP": _rule_map, "MATMUL": _rule_matmul, "MATMUL_NT": _rule_matmul,
-    "MATMUL_TN": _rule_matmul_tn, "BIAS": _rule_bias, "SUM_ROWS": _rule_sum_rows, "REDUCE": _rule_reduce,
+    "SAME": _rule_same, "MAP": _rule_map, "MATMUL": _rule_matmul, "MATMUL_INT8": _rule_matmul_int8,
+    "MATMUL_NT": _rule_matmul, "MATMUL_TN": _rule_matmul_tn, "BIAS": _rule_bias, "SUM_ROWS": _rule_sum_rows, "REDUCE": _rule_reduce,
     "BROADCAST": _rule_broadcast, "SPREAD": _rule_spread, "MOMENTS": _rule_moments,
     "MOMENTS_GRAD": _rule_moments_grad, "NORM": _rule_norm, "NORM_GRAD": _rule_norm_grad,
     "CONCAT": _rule_concat,
@@ -739,8 +753,16 @@ GIVEN = (
     "REDUCE", "BROADCAST", "SPREAD", "SLICE", "PAD", "RESHAPE", "FULL", "EMBED_GRAD", "ONE_HOT", "RANDOM",
     "SEED",
 )  # fmt: skip
-# Which input is int32; the others are real.
+# Which input is int32. The others are real, but for the kernels of products.
 _INDEX = {"LOSS_IDX": 1, "LOSS_IDX_GRAD": 2, "EMBED": 1, "EMBED_GRAD": 1, "ONE_HOT": 0, "TO_REAL": 0}
+
+
+def _type_fits(rule, i, type):
+    if i == _INDEX.get(rule):
+        return type == "int32"
+    if i == 1 and rule in ("MATMUL", "MATMUL_INT8"):
+        return type == "int8" if rule == "MATMUL_INT8" else type in (*FLOAT_DTYPES, "bfloat16")
+    return type in FLOAT_DTYPES
 
 
 def _output_shapes(info, ins, attrs, given):
@@ -749,7 +771,7 @@ def _output_shapes(info, ins, attrs, given):
         needed = info.inputs if info.inputs >= 0 else f"1 to {MAX_INPUTS}"
         raise ProgramError(f"{info.name} takes {needed} inputs, got {count}.")
     for i, t in enumerate(ins):
-        if (t.type == "int32") != (i == _INDEX.get(info.rule)):
+        if not _type_fits(info.rule, i, t.type):
             raise ProgramError(f"{info.name} cannot read tensor {t.id} of type {t.type}.")
     shapes = _RULES[info.rule](info, ins, attrs, given)
     if shapes is None:

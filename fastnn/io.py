@@ -399,7 +399,7 @@ class StoredProgram(Layer):
         averages = [node for node in program.nodes if node.op == "moving_average"]
         averaged = {node.inputs[0] for node in averages}
         updated = {node.inputs[0] for node in program.nodes if not node.outputs} - averaged
-        self._forward = Program(program.dtype)
+        self._forward = Program(program.policy)
         self._forward.tensors, self._forward.roots = program.tensors, program.roots_of("output")
         wanted = [root.tensor for root in self._forward.roots] + [node.inputs[1] for node in averages]
         self._forward.nodes = [program.nodes[i] for i in program.needed(wanted)] + averages

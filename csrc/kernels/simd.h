@@ -152,6 +152,42 @@ INLINE V v_max(V a, V b) { return v_select(a > b, a, b); }
 INLINE V v_min(V a, V b) { return v_select(a < b, a, b); }
 #endif
 
+#if REAL_BITS == 32
+/* ---- pairs of 16-bit numbers, one pair a lane, the first in the low half ---- */
+typedef int8_t VB __attribute__((vector_size(VBYTES / 2), aligned(1), may_alias));
+typedef int16_t VS __attribute__((vector_size(VBYTES)));
+typedef int16_t VSU __attribute__((vector_size(VBYTES / 2), aligned(2), may_alias));
+typedef INT VIU __attribute__((vector_size(VBYTES), aligned(1), may_alias));
+
+INLINE VI v_load_pairs(const int16_t *p) { return *(const VIU *)p; }
+INLINE void v_store_pairs(int16_t *p, VI x) { *(VIU *)p = x; }
+INLINE VI v_widen(const int8_t *p) { return (VI)__builtin_convertvector(*(const VB *)p, VS); }
+/* The low halves of all lanes, one after the other. */
+INLINE void v_store_low(int16_t *p, VI x) { *(VSU *)p = __builtin_convertvector(x, VSU); }
+/* acc + a[0] b[0] + a[1] b[1], exact up to 2^31. */
+INLINE VI v_dp16(VI acc, VI a, VI b) {
+#if defined(SIMD_AVX512)
+    return acc + (VI)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#elif defined(SIMD_AVX2)
+    return acc + (VI)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#elif defined(SIMD_SSE2)
+    return acc + (VI)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#else
+    return acc + (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16);
+#endif
+}
+/* acc + a[1] b[1] + a[0] b[0] of bfloat16, rounded after each addition. */
+INLINE V v_dpbf16(V acc, VI a, VI b) {
+    const VI high = v_set1i((INT)0xFFFF0000u);
+    return v_fma((V)(a << 16), (V)(b << 16), v_fma((V)(a & high), (V)(b & high), acc));
+}
+/* To the nearest bfloat16, ties to even, in the high half of the lane; a NaN stays one. */
+INLINE VI v_round_bf16(V x) {
+    const VI bits = (VI)x, odd = bits >> 16 & 1, up = bits + (odd + 0x7FFF);
+    return (VI)v_select(x == x, (V)up, (V)(bits | 0x400000)) & (INT)0xFFFF0000u;
+}
+#endif
+
 /* The sum of all lanes, in one fixed order: halves are added until one lane is left. */
 INLINE REAL v_sum(V x) {
     for (int half = VL / 2; half > 0; half /= 2)

@@ -15,6 +15,7 @@
 #include "shape.c"
 #include "update.c"
 #include "gemm.c"
+#include "pairs.c"
 #include "embedding.c"
 
 #define k_in_training NULL           /* the planner takes the input that counts in its place */
@@ -26,7 +27,7 @@
 
 extern const fnn_kernels JOIN3(fnn_kernels_, FNN_ISA, REAL_BITS);
 const fnn_kernels JOIN3(fnn_kernels_, FNN_ISA, REAL_BITS) = {
-    .isa = TEXT(FNN_ISA), .nr = NR, .mr = MR,
+    .isa = TEXT(FNN_ISA), .nr = NR, .mr = MR, .mixed_matmul = k_mixed_matmul,
     .run = {
 #define OP(name, inputs, outputs, rule, attrs, needs) [OP_##name] = k_##name,
 #include "../ops.def"

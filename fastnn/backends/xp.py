@@ -182,6 +182,30 @@ def matmul(x, w):
     return x @ w
 
 
+def matmul_int8(x, w, scale):
+    """x (w scale) with the rows of x rounded to integers of 14 bits and a sign.
+
+    q = round(x 2^(14 - e)) with 2^(e - 1) <= max |x| < 2^e of the row, e >= -112. Sums over 1024 of k are
+    exact; they are added in the type of x, in ascending order, and multiplied by (2^(e - 14) scale).
+    """
+    xp = _xp(x)
+    largest = xp.abs(x).max(axis=-1, keepdims=True)
+    step = xp.ldexp(xp.ones_like(largest), xp.maximum(xp.frexp(largest)[1], -112) - 14)
+    finite = xp.isfinite(largest)
+    q = xp.where(finite, xp.rint(x / step), 0).astype(np.float64)
+    total = xp.zeros((*x.shape[:-1], w.shape[1]), x.dtype)
+    for k in range(0, len(w), 1024):
+        total = total + (q[..., k : k + 1024] @ w[k : k + 1024]).astype(x.dtype)
+    return xp.where(finite, total * (step * scale), math.nan).astype(x.dtype)
+
+
+def round_bfloat16(x):
+    """x rounded to the nearest bfloat16, ties to even, in its own type."""
+    bits = np.asarray(x, np.float32).view(np.uint32)
+    up = (bits + (0x7FFF + (bits >> 16 & 1))) & 0xFFFF0000
+    return np.where(np.isnan(x), np.float32(math.nan), up.view(np.float32)).astype(np.asarray(x).dtype)
+
+
 def matmul_nt(dy, w):
     return dy @ w.T
 
@@ -882,6 +906,8 @@ def run(
                     f"run needs a value for the {t.kind} {t.name!r}, tensor {i} of shape {t.shape}."
                 )
         ins = [known[i] for i in node.inputs]
+        if program.policy == "mixed_bfloat16" and node.op in ("matmul", "matmul_nt", "matmul_tn"):
+            ins = [round_bfloat16(i) for i in ins]
         if _core.OPS[node.op].rule in GIVEN:
             shape = program.tensors[node.outputs[0]].shape
             attrs["shape"] = tuple(count if d is None else d for d in shape)

@@ -1,0 +1,266 @@
+/* Products of 16-bit operands whose summed index goes by pairs: a row's pairs lie beside each other anyway, a
+ * kernel is PANEL in pairs (see fnn_layout), and one instruction multiplies a pair and adds both products.
+ *
+ * matmul_int8: float32 rows and an int8 kernel with a scale s for each column. A row is rounded to integers
+ *     q = x 2^(14 - e), to nearest, ties to even, where 2^(e - 1) <= max |x| < 2^e and e >= -112,
+ * so |q| <= 2^14, and the products q w of 1024 consecutive k are summed exactly, as 1024 2^14 127 < 2^31. These
+ * sums are added in float32 in ascending order, and the total is multiplied by (2^(e - 14) s). Nothing here
+ * depends on the instruction set. A row with a NaN or an infinity gives NaN.
+ *
+ * mixed_matmul: both operands rounded to bfloat16, float32 sums, in ascending order of the pairs. The kernel is
+ * bfloat16, or float32 and rounded here; the results are the same.
+ */
+#if REAL_BITS == 64
+#define k_matmul_int8 NULL           /* programs of float64 have neither */
+#define k_mixed_matmul NULL
+#else
+
+enum {
+    KP = 1024,                       /* summed indices a block */
+    MP = 96,                         /* rows a block */
+    X_BITS = 14
+};
+_Static_assert((MP + NR) * KP * sizeof(int16_t) <= FNN_SCRATCH, "does not fit");
+
+/* One block of the summed index. */
+typedef struct {
+    int64_t pairs;                   /* its length */
+    int64_t ldx, ldo;                /* ldx counts 16-bit numbers */
+    int64_t panel;                   /* pairs from one panel of w to the next */
+    bool resume, last;               /* start from the partial sums in out; bias, relu and scales follow */
+    const REAL *bias, *scale;        /* (cols) from the first column on, or NULL */
+    const REAL *step;                /* (m) 2^(e - 14) of each row; int8 alone */
+    bool relu;
+} pair_block;
+/* x (m, 2 pairs) ld ldx; w panels in pairs, int8 or bfloat16; out (m, cols) ld ldo; cols may exceed the tile */
+typedef void (*pair_tile_fn)(const pair_block *b, const int16_t *x, const void *w, REAL *out, int64_t cols);
+
+/* m rows by n vectors: a panel (2) or several. Accumulators of int8 are integers. */
+INLINE void pair_tile(const bool int8, const int m, const int n, const pair_block *b, const int16_t *x,
+                      const void *w, REAL *out, int64_t cols) {
+    const int64_t pairs = b->pairs, ldx = b->ldx, ldo = b->ldo, panel = b->panel;
+    V acc[MR][8];
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++)
+#pragma GCC unroll 8
+        for (int j = 0; j < n; j++)
+            acc[i][j] = !int8 && b->resume ? load_some(out + i * ldo + j * VL, cols - j * VL) : (V){0};
+    for (int64_t p = 0; p < pairs; p++) {
+        VI row[8];
+#pragma GCC unroll 8
+        for (int j = 0; j < n; j++) {
+            const int64_t at = ((j / 2 * panel + p) * NR + j % 2 * VL) * 2;
+            row[j] = int8 ? v_widen((const int8_t *)w + at) : v_load_pairs((const int16_t *)w + at);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < m; i++) {
+            INT pair;
+            memcpy(&pair, x + i * ldx + 2 * p, sizeof pair);
+            const VI left = v_set1i(pair);
+#pragma GCC unroll 8
+            for (int j = 0; j < n; j++)
+                acc[i][j] = int8 ? (V)v_dp16((VI)acc[i][j], left, row[j]) : v_dpbf16(acc[i][j], left, row[j]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int j = 0; j < n; j++) {
+        const int64_t left = cols - j * VL;
+        const V add = b->last && b->bias ? load_some(b->bias + j * VL, left) : (V){0},
+                scale = int8 && b->last ? load_some(b->scale + j * VL, left) : (V){0};
+#pragma GCC unroll 16
+        for (int i = 0; i < m; i++) {
+            REAL *at = out + i * ldo + j * VL;
+            V sum = acc[i][j];
+            if (int8) {
+                sum = __builtin_convertvector((VI)sum, V);
+                if (b->resume) sum = load_some(at, left) + sum;
+                if (b->last) sum = sum * (v_set1(b->step[i]) * scale);
+            }
+            if (b->last && b->bias) sum = sum + add;
+            if (b->last && b->relu) sum = v_max((V){0}, sum);
+            store_some(at, sum, left);
+        }
+    }
+}
+
+#define PAIR_TILE(m, n) \
+    static void int8_tile_##m##_##n(const pair_block *b, const int16_t *x, const void *w, REAL *out, \
+                                    int64_t cols) { \
+        pair_tile(true, m, n, b, x, w, out, cols); \
+    } \
+    static void bf16_tile_##m##_##n(const pair_block *b, const int16_t *x, const void *w, REAL *out, \
+                                    int64_t cols) { \
+        pair_tile(false, m, n, b, x, w, out, cols); \
+    }
+#define PAIR_TILE_PANEL(m) PAIR_TILE(m, 2)
+HEIGHTS(PAIR_TILE_PANEL)
+PAIR_TILE(1, 8)
+PAIR_TILE(2, 4)
+PAIR_TILE(3, 4)
+#define NAME_INT8(m) int8_tile_##m##_2,
+#define NAME_BF16(m) bf16_tile_##m##_2,
+/* By whether they are of int8, and by height: of one panel, and of as many as low_tiles has. */
+static const pair_tile_fn pair_tiles[2][MR + 1] = {{0, HEIGHTS(NAME_BF16)}, {0, HEIGHTS(NAME_INT8)}};
+static const pair_tile_fn low_pair_tiles[2][LOW + 1] = {{0, bf16_tile_1_8, bf16_tile_2_4, bf16_tile_3_4},
+                                                         {0, int8_tile_1_8, int8_tile_2_4, int8_tile_3_4}};
+
+/* x (m, 2 pairs), w panels in pairs, out (m, cols); m up to MP */
+static void rows_times_pairs(const bool int8, pair_block b, int64_t m, const int16_t *x, const void *w,
+                             REAL *out, int64_t cols) {
+    const int64_t count = (m + MR - 1) / MR, low = m / count, more = m % count,
+                  panel = b.panel * NR * 2 * (int8 ? 1 : (int64_t)sizeof(int16_t));
+    const REAL *step = b.step;
+    int64_t wide = m <= LOW ? low_tiles[m].panels : 1;
+    for (int64_t n = 0; n < cols; n += wide * NR) {
+        if (cols - n <= (wide - 1) * NR) wide = 1;
+        const char *at = (const char *)w + n / NR * panel;
+        const pair_tile_fn *run = wide > 1 ? low_pair_tiles[int8] : pair_tiles[int8];
+        for (int64_t r = 0, height; r < m; r += height) {
+            height = low + (r < more * (low + 1));
+            b.step = step ? step + r : NULL;
+            run[height](&b, x + r * b.ldx, at, out + r * b.ldo + n, cols - n);
+        }
+        if (b.bias) b.bias += wide * NR;
+        if (b.scale) b.scale += wide * NR;
+    }
+}
+
+/* Rows of x (m, k) ld `ldx` -> `to`, ld 2 ceil(k / 2), a missing last one being zero. */
+#define FOR_PACKED_ROWS(i, m, k, to, ld, ...)                            \
+    for (int64_t i = 0, ld = ((k) + 1) / 2 * 2; i < (m); i++, to += ld) { \
+        to[ld - 1] = 0;                                                   \
+        __VA_ARGS__                                                       \
+    }
+
+/* The first `left` of the 16-bit numbers in the low halves of x. */
+INLINE void store_low(int16_t *to, VI x, int64_t left) {
+    int16_t all[VL];
+    if (left >= VL) {
+        v_store_low(to, x);
+        return;
+    }
+    v_store_low(all, x);
+    memcpy(to, all, sizeof *all * (size_t)left);
+}
+
+/* x (m, k) rounded to multiples of 1 / scale[i] -> to */
+static void quantize_rows(int64_t m, int64_t k, const REAL *x, int64_t ldx, const REAL *scale, int16_t *to) {
+    const V even = v_set1(0x1.8p23f);    /* has no fraction: what is added to it is rounded into its low bits */
+    FOR_PACKED_ROWS(i, m, k, to, ld, {
+        const V by = v_set1(scale[i]);
+        for (int64_t c = 0; c < k; c += VL)
+            store_low(to + c, (VI)(load_some(x + i * ldx + c, k - c) * by + even), k - c);
+    })
+}
+
+/* x (m, k) rounded to bfloat16 -> to */
+static void round_rows(int64_t m, int64_t k, const REAL *x, int64_t ldx, int16_t *to) {
+    FOR_PACKED_ROWS(i, m, k, to, ld, {
+        for (int64_t c = 0; c < k; c += VL)
+            store_low(to + c, v_round_bf16(load_some(x + i * ldx + c, k - c)) >> 16, k - c);
+    })
+}
+
+/* x (m, k): 2^(14 - e) and 2^(e - 14) of each row, the latter NaN where a number is not finite. */
+static void find_steps(int64_t m, int64_t k, const REAL *x, int64_t ldx, REAL *scale, REAL *step) {
+    for (int64_t i = 0; i < m; i++) {
+        VI most = {0};
+        for (int64_t c = 0; c < k; c += VL) {
+            const VI bits = (VI)v_abs(load_some(x + i * ldx + c, k - c));
+            most = (VI)v_select(bits > most, (V)bits, (V)most);
+        }
+        UINT largest = 0;
+        for (int j = 0; j < VL; j++) largest = (UINT)most[j] > largest ? (UINT)most[j] : largest;
+        UINT e = largest >> 23;          /* the exponent's bits: 126 above e */
+        const bool finite = e < 255;
+        e = !finite ? 127 : e < 14 ? 14 : e;
+        const UINT to = (UINT)(127 + 126 + X_BITS - (INT)e) << 23,
+                   from = finite ? (UINT)((INT)e + 1 - X_BITS) << 23 : 0x7FC00000u;
+        memcpy(scale + i, &to, sizeof to);
+        memcpy(step + i, &from, sizeof from);
+    }
+}
+
+/* What a range of a task asks for: rows [lo, hi) and columns [first, first + cols) of out. */
+typedef struct { int64_t lo, hi, first, cols; } part;
+
+INLINE part part_of(const fnn_task *t, int64_t lo, int64_t hi) {
+    if (!t->by_columns) return (part){lo, hi, 0, t->layout.cols};
+    return (part){0, t->step->rows * t->in[0].lead, lo, hi - lo};
+}
+
+/* x (rows, K) times the int8 kernel (K, N), times scale (N), + bias (N), relu; the part [lo, hi) of out
+ * (rows, N) */
+static void k_matmul_int8(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
+    const fnn_view *in = &t->in[0], *to = &t->out[0];
+    const part of = part_of(t, lo, hi);
+    const int64_t K = t->layout.rows;
+    const int8_t *w = (const int8_t *)t->in[1].p + of.first * t->layout.stride_k * 2;
+    int16_t *q = scratch;
+    REAL scale[MP], step[MP], *out = (REAL *)to->p + of.first;
+    pair_block b = {.ldo = to->ld,
+                    .panel = t->layout.stride_k,
+                    .bias = t->bias ? (const REAL *)t->bias + of.first : NULL,
+                    .scale = (const REAL *)t->in[2].p + of.first,
+                    .step = step,
+                    .relu = t->relu};
+    for (int64_t r = of.lo; r < of.hi; r += MP) {
+        const int64_t m = of.hi - r < MP ? of.hi - r : MP;
+        const REAL *x = (const REAL *)in->p + r * in->ld;
+        find_steps(m, K, x, in->ld, scale, step);
+        for (int64_t k = 0; k < K; k += KP) {
+            const int64_t kn = K - k < KP ? K - k : KP;
+            b.pairs = (kn + 1) / 2;
+            b.ldx = 2 * b.pairs;
+            b.resume = k > 0;
+            b.last = k + kn == K;
+            quantize_rows(m, kn, x + k, in->ld, scale, q);
+            rows_times_pairs(true, b, m, q, w + k * NR, out + r * to->ld, of.cols);
+        }
+    }
+}
+
+/* Rows [k, k + kn) of a float32 panel (.., NR) -> pairs (ceil(kn / 2), NR, 2) of bfloat16 */
+static void round_panel(int64_t kn, const REAL *w, int16_t *to) {
+    for (int64_t p = 0; p < (kn + 1) / 2; p++, w += 2 * NR)
+        for (int j = 0; j < NR; j += VL, to += 2 * VL) {
+            const VI low = v_round_bf16(v_load(w + j)),
+                     high = 2 * p + 1 < kn ? v_round_bf16(v_load(w + NR + j)) : (VI){0};
+            v_store_pairs(to, (low >> 16 & 0xFFFF) | high);
+        }
+}
+
+/* x (rows, K) times the kernel (K, N), both rounded to bfloat16, + bias (N), relu; the part [lo, hi) of out
+ * (rows, N) */
+static void k_mixed_matmul(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
+    const fnn_view *in = &t->in[0], *to = &t->out[0];
+    const fnn_layout *l = &t->layout;
+    const part of = part_of(t, lo, hi);
+    const REAL *bias = t->bias ? (const REAL *)t->bias + of.first : NULL;
+    int16_t *x = scratch, *rounded = x + MP * KP;
+    pair_block b = {.ldo = to->ld, .panel = l->stride_k, .relu = t->relu};
+    for (int64_t r = of.lo; r < of.hi; r += MP) {
+        const int64_t m = of.hi - r < MP ? of.hi - r : MP;
+        REAL *out = (REAL *)to->p + r * to->ld + of.first;
+        for (int64_t k = 0; k < l->rows; k += KP) {
+            const int64_t kn = l->rows - k < KP ? l->rows - k : KP;
+            b.pairs = (kn + 1) / 2;
+            b.ldx = 2 * b.pairs;
+            b.resume = k > 0;
+            b.last = k + kn == l->rows;
+            round_rows(m, kn, (const REAL *)in->p + r * in->ld + k, in->ld, x);
+            if (l->pairs) {
+                b.bias = bias;
+                rows_times_pairs(false, b, m, x, (const int16_t *)t->in[1].p + of.first * l->stride_k * 2 + k * NR,
+                                 out, of.cols);
+                continue;
+            }
+            for (int64_t n = 0; n < of.cols; n += NR) {
+                round_panel(kn, (const REAL *)t->in[1].p + (of.first + n) * l->stride_k + k * NR, rounded);
+                b.bias = bias ? bias + n : NULL;
+                rows_times_pairs(false, b, m, x, rounded, out + n, of.cols - n < NR ? of.cols - n : NR);
+            }
+        }
+    }
+}
+#endif
