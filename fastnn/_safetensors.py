@@ -35,6 +35,7 @@ _DTYPES = {
     "U64": "<u8",
     "U32": "<u4",
     "U16": "<u2",
+    "BF16": "<u2",  # its bits; fastnn writes no other uint16
     "U8": "|u1",
     "BOOL": "|b1",
 }

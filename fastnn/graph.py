@@ -47,6 +47,11 @@ class ProgramTensor(NamedTuple):
     def batched(self):
         return bool(self.shape) and self.shape[0] is None
 
+    @property
+    def stored(self):
+        """NumPy's name of the type that its values have: bfloat16 goes as the bits that it has."""
+        return "uint16" if self.type == "bfloat16" else self.type
+
 
 class Node(NamedTuple):
     """One op with the ids it reads and writes; `attrs` are floats in the order of the op's row."""

@@ -11,6 +11,7 @@ One file holds a model, in the container of safetensors (see `_safetensors`), so
   "producer": who wrote it;
 - metadata "program": the Program that runs, as text; after `compile` also backward pass and updates;
 - metadata "config": JSON that describes the layers and their connections;
+- metadata "report": JSON of what a predictor's weights of fewer bits cost (see `narrow.Report`);
 - metadata "compile": JSON of the compile settings, where the optimizer is included.
 
 Limits: header 100 MiB, 2^20 tensors, names of 1024 bytes, 8 dimensions, 2^40 elements a tensor.
@@ -175,8 +176,10 @@ def _predictor_content(predictor):
         "program": predictor.program.text(),
         "config": _dumps(predictor.form),
     }
+    if predictor.report is not None:
+        metadata["report"] = _dumps(predictor.report._asdict())
     tensors = [
-        (t.name, predictor.program.dtype, t.shape, lambda t=t: predictor.read(t.id, t.shape))
+        (t.name, t.stored, t.shape, lambda t=t: predictor.read(t.id, t.shape))
         for t in predictor.program.of_kind("param")
     ]
     return tensors, metadata
@@ -584,15 +587,19 @@ def _scalar(reader, label, name, dtype):
 
 
 def _read_predictor(reader, label):
+    from .narrow import Report
     from .predictor import Predictor
 
     program = Program.parse(reader.metadata["program"])
     form = parse_json(reader.metadata["config"], f"the predictor's description in {label}")
     tensors = program.of_kind("param")
     _check_parameters(
-        reader, label, {t.name: Parameter(t.name, t.shape, None, dtype=program.dtype) for t in tensors}
+        reader, label, {t.name: Parameter(t.name, t.shape, None, dtype=t.stored) for t in tensors}
     )
-    return Predictor.from_program(program, form, lambda t: reader.read(t.name))
+    made = Predictor.from_program(program, form, lambda t: reader.read(t.name))
+    if "report" in reader.metadata:
+        made.report = Report(**parse_json(reader.metadata["report"], f"the report in {label}"))
+    return made
 
 
 def load_weights(model, filepath, skip_mismatch=False):

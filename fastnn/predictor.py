@@ -23,11 +23,18 @@ class Predictor(_core.Predictor):
     ----------
     program : Program
         The forward part.
+    report : narrow.Report or None
+        What weights of fewer bits save and cost.
     """
 
+    report = None
+
     @staticmethod
-    def of(model):
-        """A Predictor of a built Model, folded; a `StructuredPredictor` for several inputs or outputs."""
+    def of(model, weights=None, validation_data=None):
+        """A Predictor of a built Model, folded; a `StructuredPredictor` for several inputs or outputs.
+
+        See `Model.freeze`.
+        """
         form = {
             "input": _plain(model._input_form),
             "output": _plain(model._output_form),
@@ -37,7 +44,15 @@ class Predictor(_core.Predictor):
 
         read, _ = model._engine().read()
         program, values = fold(model._forward, {id: read[id, -1] for id, _ in model._params})
-        return Predictor.from_program(program, form, lambda tensor: values[tensor.id])
+        made = Predictor.from_program(program, form, lambda tensor: values[tensor.id])
+        if weights is None:
+            return made
+        from . import narrow
+
+        program, values = narrow.narrowed(program, values, weights)
+        narrower = Predictor.from_program(program, form, lambda tensor: values[tensor.id])
+        narrower.report = narrow.compare(model, made, narrower, weights, validation_data)
+        return narrower
 
     @staticmethod
     def from_program(program, form, value_of):
@@ -69,9 +84,26 @@ class Predictor(_core.Predictor):
 
     def read(self, tensor, shape):
         """The value of the parameter with this tensor id."""
-        out = np.empty(shape, self.program.dtype)
+        out = np.empty(shape, self.program.tensors[tensor].stored)
         self.engine.param(tensor).read(out)
         return out
+
+    def summary(self, print_fn=None):
+        """Prints the parameters with their types and bytes, and the report of weights of fewer bits.
+
+        Parameters
+        ----------
+        print_fn : callable, optional
+            Takes each line in place of `print`.
+        """
+        put = print_fn or print
+        put(repr(self))
+        for t in self.program.of_kind("param"):
+            size = math.prod(t.shape) * np.dtype(t.stored).itemsize
+            put(f"  {t.name:<40} {t.type:<9} {t.shape!s:<16} {size:>12,} bytes")
+        if self.report is not None:
+            for line in str(self.report).split("\n"):
+                put(line)
 
     def save(self, filepath, overwrite=True):
         """Write it to a file that `fastnn.load` reads.
@@ -95,15 +127,18 @@ class Predictor(_core.Predictor):
         outputs = [self.program.tensors[root.tensor].shape[1:] for root in self.program.roots_of("output")]
         size = sum(math.prod(t.shape) for t in self.program.of_kind("param"))
         ends = f"{_text(inputs)} -> {_text(outputs)}"
-        return f"<{type(self).__name__}: {ends}, {size:,} parameters, {self.program.dtype}>"
+        cost = "" if self.report is None else f", {self.report.line()}"
+        return f"<{type(self).__name__}: {ends}, {size:,} parameters, {self.program.policy}{cost}>"
 
 
 class StructuredPredictor:
     """A Predictor of several inputs or outputs, given and returned as the model's are, or of integers."""
 
-    read, save, __reduce__, __repr__ = (
+    report = None
+    read, save, summary, __reduce__, __repr__ = (
         Predictor.read,
         Predictor.save,
+        Predictor.summary,
         Predictor.__reduce__,
         Predictor.__repr__,
     )

@@ -109,7 +109,7 @@ class Case:
         for kind, value in self.inputs:
             batched = kind != "param"
             shape = (None, *value.shape[1:]) if batched else value.shape
-            ids.append(program.add_tensor(kind, shape, "int32" if value.dtype.kind == "i" else dtype))
+            ids.append(program.add_tensor(kind, shape, {"int8": "int8", "int64": "int32"}.get(value.dtype.name, dtype)))
         made = program.add_node(self.op, ids, self.attrs, self.given)
         made = made if isinstance(made, tuple) else (made,)
         for m in made:
@@ -214,6 +214,10 @@ def cases_of(op):
             made.append(Case(op, {"MATMUL": [("input", x), ("param", w)], "MATMUL_NT": [("input", dy), ("param", w)],
                                   "MATMUL_TN": [("input", x), ("input", dy)]}[rule]))  # fmt: skip
         return made + [Case(op, [("param", v) for _, v in case.inputs]) for case in made if case.inputs[0][1].ndim == 2]
+    if rule == "MATMUL_INT8":
+        sizes = [*PRODUCTS, (2, 1024, 17), (3, 2500, 40), (7, 1025, 3)]
+        return [Case(op, [("input", normal((*rows, k))), ("param", rng.integers(-127, 128, (k, n)).astype(np.int8)),
+                          ("param", rng.uniform(0.001, 0.1, n))]) for *rows, k, n in sizes]  # fmt: skip
     if rule == "BIAS":
         return [Case(op, [("input", normal(s)), ("param", normal(s[-1:]))]) for s in BATCHED]
     if rule == "SUM_ROWS":
@@ -307,6 +311,11 @@ def cases_of(op):
 OPS = [op for op, info in _core.OPS.items() if info.rule != "UPDATE"]
 
 
+def skip_unless_possible(op, dtype):
+    if _core.OPS[op].rule == "MATMUL_INT8" and dtype == "float64":
+        pytest.skip("Programs of float64 have no int8")
+
+
 def relative(a, b):
     scale = np.abs(b).max(initial=0)
     return np.abs(a - b).max(initial=0) / scale if scale else np.abs(a).max(initial=0)
@@ -323,6 +332,7 @@ def threads_as_before():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("op", OPS)
 def test_values(op, dtype, isa):
+    skip_unless_possible(op, dtype)
     for case in cases_of(op):
         made, expected = case.run(dtype, isa), case.expected(dtype)
         assert len(made) == len(expected)
@@ -378,9 +388,10 @@ def test_threads_give_the_same_bits(rule, dtype, isa):
         assert case.run(dtype, isa, threads)[0].tobytes() == alone.tobytes()
 
 
-@pytest.mark.parametrize("op", ["matmul", "softmax", "log_softmax", "tanh", "bias_add", "multiply", "power", "erf", "sum_to", "max_to"])
+@pytest.mark.parametrize("op", ["matmul", "matmul_int8", "softmax", "log_softmax", "tanh", "bias_add", "multiply", "power", "erf", "sum_to", "max_to"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_row_alone_has_the_bits_it_has_in_a_batch(op, dtype):
+    skip_unless_possible(op, dtype)
     for case in cases_of(op):
         if all(kind == "param" for kind, _ in case.inputs):
             continue
@@ -389,6 +400,24 @@ def test_a_row_alone_has_the_bits_it_has_in_a_batch(op, dtype):
             shape = None if case.shape is None else (1, *case.shape[1:])
             alone = Case(op, [(k, v if k == "param" else v[row : row + 1]) for k, v in case.inputs], case.attrs, shape)
             assert alone.run(dtype, None)[0].tobytes() == batch[row : row + 1].tobytes()
+
+
+@pytest.mark.parametrize("isa", _core.isas())
+def test_int8_products_have_the_same_bits_everywhere(isa):
+    for case in cases_of("matmul_int8"):
+        x, w, scale = (v if v.dtype == np.int8 else v.astype("float32") for _, v in case.inputs)
+        assert case.run("float32", isa)[0].tobytes() == xp.matmul_int8(x, w, scale).tobytes(), x.shape
+
+
+@pytest.mark.parametrize("isa", _core.isas())
+def test_int8_product_by_hand(isa):
+    """The largest is 3, so e = 2 and numbers are rounded to multiples of 2^-12; q = 12288, -2048, 0 (a tie), 2."""
+    x = np.array([[3.0, -0.5, 2**-13, 3 * 2**-13], [0, 0, 0, 0]])
+    case = Case("matmul_int8", [("input", x), ("param", np.array([[127, 1], [-3, 1], [5, 1], [7, 1]], np.int8)),
+                                ("param", np.array([0.5, 2.0]))])  # fmt: skip
+    first, second = (12288 * 127 + 2048 * 3 + 2 * 7) * 2**-12 * 0.5, (12288 - 2048 + 2) * 2**-12 * 2.0
+    assert case.run("float32", isa)[0].tolist() == [[first, second], [0, 0]]
+    assert xp.matmul_int8(x, *(v for _, v in case.inputs[1:])).tolist() == [[first, second], [0, 0]]
 
 
 # ---- derivatives ----

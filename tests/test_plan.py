@@ -565,6 +565,7 @@ FITTING = {
     "BIAS": [(None, 2), (2,)],
     "SPREAD": [(2,), (None, 2)],
     "LOSS_IDX": [(None, 2), (None,)],
+    "MATMUL_INT8": [(None, 3), (3, 2), (2,)],
     "MOMENTS_GRAD": [(2,), (2,), (None, 2), (2,)],
     "LOSS_GRAD": [(None,), (None, 2), (None, 2)],
     "LOSS_IDX_GRAD": [(None,), (None, 2), (None,)],
@@ -613,13 +614,15 @@ def test_python_and_c_accept_the_same_nodes(op):
     info, rng = _core.OPS[op], np.random.default_rng(list(op.encode()))
     counts = {True: 0, False: 0}
     for _ in range(80):
-        program, shapes = Program("float64"), []
+        program, shapes = Program("float32" if info.rule == "MATMUL_INT8" else "float64"), []
         fitting = FITTING.get(info.rule, []) if rng.random() < 0.5 else []
         for k in range(info.inputs if info.inputs >= 0 else rng.integers(1, 4)):
             shapes.append(fitting[k] if fitting else a_relative(rng, shapes))
             batched = shapes[-1][:1] == (None,)
             integers = batched and rng.random() < (0.8 if graph._INDEX.get(info.rule) == k else 0.05)
-            program.add_tensor("target" if batched else "param", shapes[-1], "int32" if integers else None)
+            narrow = info.rule == "MATMUL_INT8" and k == 1 and len(shapes[-1]) == 2 and rng.random() < 0.8
+            type = "int32" if integers else "int8" if narrow and not batched else None
+            program.add_tensor("target" if batched else "param", shapes[-1], type)
         attrs = tuple(an_attribute(rng, a) for a in info.attrs)
         given, made = fitting[-1] if fitting else a_relative(rng, shapes), None
         with contextlib.suppress(ProgramError):

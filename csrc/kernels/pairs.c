@@ -18,6 +18,7 @@
 enum {
     KP = 1024,                       /* summed indices a block */
     MP = 96,                         /* rows a block */
+    BF16_ROWS = MR > 6 ? 12 : 4,     /* a tile of bfloat16, whose unpacking wants registers */
     X_BITS = 14
 };
 _Static_assert((MP + NR) * KP * sizeof(int16_t) <= FNN_SCRATCH, "does not fit");
@@ -107,7 +108,8 @@ static const pair_tile_fn low_pair_tiles[2][LOW + 1] = {{0, bf16_tile_1_8, bf16_
 /* x (m, 2 pairs), w panels in pairs, out (m, cols); m up to MP */
 static void rows_times_pairs(const bool int8, pair_block b, int64_t m, const int16_t *x, const void *w,
                              REAL *out, int64_t cols) {
-    const int64_t count = (m + MR - 1) / MR, low = m / count, more = m % count,
+    const int64_t most = int8 ? MR : BF16_ROWS, count = (m + most - 1) / most, low = m / count,
+                  more = m % count,
                   panel = b.panel * NR * 2 * (int8 ? 1 : (int64_t)sizeof(int16_t));
     const REAL *step = b.step;
     int64_t wide = m <= LOW ? low_tiles[m].panels : 1;

@@ -161,7 +161,15 @@ typedef INT VIU __attribute__((vector_size(VBYTES), aligned(1), may_alias));
 
 INLINE VI v_load_pairs(const int16_t *p) { return *(const VIU *)p; }
 INLINE void v_store_pairs(int16_t *p, VI x) { *(VIU *)p = x; }
-INLINE VI v_widen(const int8_t *p) { return (VI)__builtin_convertvector(*(const VB *)p, VS); }
+INLINE VI v_widen(const int8_t *p) {   /* GCC 12 converts half a register at a time */
+#if defined(SIMD_AVX512)
+    return (VI)_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)p));
+#elif defined(SIMD_AVX2)
+    return (VI)_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));
+#else
+    return (VI)__builtin_convertvector(*(const VB *)p, VS);
+#endif
+}
 /* The low halves of all lanes, one after the other. */
 INLINE void v_store_low(int16_t *p, VI x) { *(VSU *)p = __builtin_convertvector(x, VSU); }
 /* acc + a[0] b[0] + a[1] b[1], exact up to 2^31. */
