@@ -223,7 +223,7 @@ int fnn_select(fnn_session *s, const int64_t *rows, int64_t count, fnn_error *er
 /* Do the rows of this array stand as the products may take them? */
 static bool fits_in_place(const fnn_port *port, fnn_type type) {
     const fnn_array *a = &port->array;
-    const int64_t size = (int64_t)fnn_real_size(type), row = port->view.cols * size;
+    const int64_t size = (int64_t)fnn_type_size(type), row = port->view.cols * size;
     return a->dtype == (type == TYPE_F64 ? FNN_F64 : FNN_F32) && !a->swapped && row_major(a, size) &&
            (uintptr_t)a->data % (uintptr_t)size == 0 && !fnn_rows_collide(row);
 }
