@@ -18,6 +18,7 @@ class Net:
     loss: str
     batch: int
     steps: int               # steps of the epoch that is timed
+    goal: float              # times faster than the fastest peer that training shall be
     learning_rate: float = 1e-3
     epsilon: float = 1e-7
     dtype: str = "float32"
@@ -80,13 +81,13 @@ class Net:
 
 CLASSES = "sparse_categorical_crossentropy"
 NETS = (
-    Net("2-8-8-1", (2, 8, 8, 1), "tanh", "mean_squared_error", batch=10, steps=2000),
-    Net("64-64-10", (64, 64, 10), "relu", CLASSES, batch=32, steps=1000),
-    Net("64-(64x20)-10", (64, *[64] * 20, 10), "relu", CLASSES, batch=32, steps=200),
-    Net("784-128-10", (784, 128, 10), "relu", CLASSES, batch=128, steps=100),
-    Net("784-512-512-10", (784, 512, 512, 10), "relu", CLASSES, batch=128, steps=40),
-    Net("784-1024x3-10", (784, 1024, 1024, 1024, 10), "relu", CLASSES, batch=256, steps=10),
-    Net("4096-4096-4096", (4096, 4096, 4096), "relu", "mean_squared_error", batch=1024, steps=2),
+    Net("2-8-8-1", (2, 8, 8, 1), "tanh", "mean_squared_error", batch=10, steps=2000, goal=5),
+    Net("64-64-10", (64, 64, 10), "relu", CLASSES, batch=32, steps=1000, goal=4),
+    Net("64-(64x20)-10", (64, *[64] * 20, 10), "relu", CLASSES, batch=32, steps=200, goal=3),
+    Net("784-128-10", (784, 128, 10), "relu", CLASSES, batch=128, steps=100, goal=1.45),
+    Net("784-512-512-10", (784, 512, 512, 10), "relu", CLASSES, batch=128, steps=40, goal=1.25),
+    Net("784-1024x3-10", (784, 1024, 1024, 1024, 10), "relu", CLASSES, batch=256, steps=10, goal=1.2),
+    Net("4096-4096-4096", (4096, 4096, 4096), "relu", "mean_squared_error", batch=1024, steps=2, goal=1.1),
 )
 
 

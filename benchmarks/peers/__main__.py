@@ -45,6 +45,7 @@ def main():
     from ..limit import Limit
     from ..nets import choose
     from ..sides import OWN, Side, Sides
+    from . import summary
 
     nets = [replace(net, dtype=options.dtype) for net in choose(options.nets, parser)]
     path = report.path_of("-peers-quick" if options.quick else "-peers", options.json)
@@ -91,6 +92,7 @@ def main():
                 report.show_sides(f"{net.name}, a step of {net.batch} ({options.dtype}, {isa})", row)
                 keep(net, row, "isa", isa)
     report.write(result, path)
+    summary.write(result, path)
     subprocess.run([python, "-m", "benchmarks.peers.plot", path], cwd=installed.FOLDER, check=True)
 
 

@@ -31,21 +31,21 @@ def loss(net, weights, x, y):
 
 
 def step(net, state, x, y):
-    """((weights, m, v, iteration), loss before it) after a step of Adam with Keras's constants."""
-    weights, m, v, t = state
+    """(weights, m, v, iteration, sum of the losses) after a step of Adam with Keras's constants."""
+    weights, m, v, t, total = state
     value, gradient = jax.value_and_grad(partial(loss, net))(weights, x, y)
     t = t + 1
     rate = net.learning_rate * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
     m = [a + 0.1 * (g - a) for a, g in zip(m, gradient)]
     v = [b + 0.001 * (g * g - b) for b, g in zip(v, gradient)]
     weights = [w - rate * a / (jnp.sqrt(b) + net.epsilon) for w, a, b in zip(weights, m, v)]
-    return (weights, m, v, t), value
+    return weights, m, v, t, total + value
 
 
 def start(net, weights):
     """The state before the first step."""
     m, v = ([jnp.zeros_like(w) for w in weights] for _ in range(2))
-    return [jnp.array(w) for w in weights], m, v, jnp.zeros((), net.dtype)
+    return [jnp.array(w) for w in weights], m, v, jnp.zeros((), net.dtype), jnp.zeros((), net.dtype)
 
 
 class Trainer:
@@ -66,12 +66,12 @@ class Trainer:
         return self._fit(x, y, self.rng.permutation(len(x)), lambda a, rows: a.take(rows, axis=0))
 
     def _fit(self, x, y, order, take):
-        losses = []
-        for start in range(0, len(order), self.net.batch):
-            rows = order[start:start + self.net.batch]
-            self.state, value = self.step(self.state, take(x, rows), take(y, rows))
-            losses.append(value)
-        return float(sum(map(float, losses)) / len(losses))
+        batch = self.net.batch
+        self.state = *self.state[:-1], jnp.zeros((), self.net.dtype)
+        for start in range(0, len(order), batch):
+            rows = order[start:start + batch]
+            self.state = self.step(self.state, take(x, rows), take(y, rows))
+        return float(self.state[-1]) * batch / len(order)
 
 
 def predictor(net, weights, rows):

@@ -12,6 +12,7 @@ matplotlib.rcParams["svg.hashsalt"] = "fastnn"  # the same figures give the same
 import matplotlib.pyplot as plt  # noqa: E402
 
 from ..nets import NETS  # noqa: E402
+from .summary import main_run  # noqa: E402
 
 PANELS = (
     ("a training step", lambda run: run.get("training", {}), lambda net: net.flops, "flops of a step"),
@@ -23,6 +24,7 @@ STYLES = {
     "torch.compile": ("#e8862e", "v", "--"), "jax": ("#7b4fa3", "D", "--"), "jax scan": ("#7b4fa3", "d", "-"),
     "sklearn": ("#3a9a5b", "P", "-"), "onnxruntime": ("#5a5a5a", "X", "-"), "limit": ("black", None, ":"),
 }  # fmt: skip
+LABELS = {"limit": "the machine's limit"}
 
 
 def draw(axes, rows, size, sides):
@@ -32,16 +34,14 @@ def draw(axes, rows, size, sides):
             points = sorted((size(net), rows[net.name][side]["median"]) for net in measured)
             color, marker, line = STYLES[side]
             width, order = (2.2, 3) if side == "fastnn" else (1.2, 2)
-            label = "the machine's limit" if side == "limit" else side
             axes.plot(*zip(*points), color=color, marker=marker, linestyle=line, linewidth=width, zorder=order,
-                      markersize=5, label=label)
+                      markersize=5, label=LABELS.get(side, side))
 
 
 def main():
     path = Path(sys.argv[1])
     runs = json.loads(path.read_text())
-    single = [run for name, run in runs.items() if name.startswith("float32")]
-    run = max(single, key=lambda run: run["threads"], default={})
+    run = main_run(runs)
     shown = [panel for panel in PANELS if panel[1](run)]
     if not shown:
         return
@@ -51,8 +51,9 @@ def main():
         draw(axes, rows(run), size, STYLES)
         axes.set(xscale="log", yscale="log", xlabel=label, ylabel="microseconds", title=title)
         axes.grid(alpha=0.25)
-    handles = {label: h for axes in all_axes[0] for h, label in zip(*axes.get_legend_handles_labels())}
-    figure.legend(handles.values(), handles, loc="outside right center", frameon=False)
+    labelled = {label: line for axes in all_axes[0] for line, label in zip(*axes.get_legend_handles_labels())}
+    labels = sorted(labelled, key=[LABELS.get(side, side) for side in STYLES].index)
+    figure.legend([labelled[label] for label in labels], labels, loc="outside right center", frameon=False)
     machine = run["machine"]
     figure.suptitle(f"{machine['cpu']}, {run['threads']} threads, float32, {run['date']}", fontsize=10)
     figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
