@@ -4,6 +4,20 @@
 #include <math.h>
 #include <string.h>
 
+/* ---- the samples of a step ---- */
+
+static void set_batch(const fnn_session *s, fnn_batch *b, int64_t step) {
+    int64_t left = s->pass.n - step * s->pass.batch_size;
+    b->step = step;
+    b->rows = left < s->pass.batch_size ? left : s->pass.batch_size;
+}
+
+/* Samples [lo, hi) of a batch. */
+static void choose(const fnn_session *s, const fnn_batch *b, int64_t lo, int64_t hi) {
+    fnn_order(&s->pass, b->step * s->pass.batch_size + lo, hi - lo, b->sample + lo);
+    for (int64_t r = lo; r < hi; r++) b->row[r] = s->selected ? s->selected[b->sample[r]] : b->sample[r];
+}
+
 /* ---- one step on all threads ---- */
 
 static int64_t cut(int64_t n, int thread, int threads) {
@@ -66,6 +80,11 @@ static void walk(void *arg, int thread, int threads) {
         if (thread < of) {
             int64_t lo = cut(s->step.rows, thread, of), hi = cut(s->step.rows, thread + 1, of);
             for (int k = 0; i == 0 && k < s->n_in_ports; k++) fnn_gather(s, k, lo, hi, &s->faults[thread]);
+            if (i == 0 && s->next.step >= 0) {
+                int64_t first = cut(s->next.rows, thread, of), end = cut(s->next.rows, thread + 1, of);
+                choose(s, &s->next, first, end);
+                fnn_foresee(s, first, end);
+            }
             if (s->faults[thread].status != FNN_OK) __atomic_store_n(&s->stop, 1, __ATOMIC_RELEASE);
             else
                 for (int k = phase->first; k < phase->last; k += s->stages[k].chain) {
@@ -211,7 +230,6 @@ static int select_rows(fnn_session *s, const int64_t *rows, int64_t count, fnn_e
     s->selected = rows;
     s->n_selected = count;
     s->highest_selected = highest;
-    s->row = rows ? s->picked : s->sample;
     s->begun = false;
     return FNN_OK;
 }
@@ -272,6 +290,7 @@ static int begin(fnn_session *s, const fnn_pass *pass, fnn_error *err) {
     }
     s->pass = *pass;
     s->steps_done = pass->first_step;
+    s->next.step = -1;
     s->steps_total = steps;
     s->step.seed = pass->seed;
     s->step.epoch = pass->epoch;
@@ -300,18 +319,6 @@ int fnn_set_results(fnn_session *s, const double *values, int count, fnn_error *
     return enter(s, err) ? FNN_ERR_STATE : leave(s, set_results(s, values, count, err));
 }
 
-static void choose_samples(fnn_session *s) {
-    int64_t first = s->steps_done * s->pass.batch_size, rows = s->pass.n - first;
-    s->step.rows = rows < s->pass.batch_size ? rows : s->pass.batch_size;
-    for (int64_t r = 0; r < s->step.rows; r++)
-        s->sample[r] = s->pass.shuffle ? fnn_permuted(s->pass.seed, s->pass.epoch, s->pass.n, first + r)
-                                       : first + r;
-    for (int64_t r = 0; s->selected && r < s->step.rows; r++) s->row[r] = s->selected[s->sample[r]];
-    for (int i = 0; i < s->n_in_ports; i++)
-        if (s->ports[i].in_place)
-            read_from(s, i, (const char *)s->ports[i].array.data + first * s->ports[i].array.strides[0]);
-}
-
 static int report_fault(fnn_session *s, int threads, fnn_error *err) {
     for (int t = 0; t < threads; t++)
         if (s->faults[t].status != FNN_OK) {
@@ -323,7 +330,21 @@ static int report_fault(fnn_session *s, int threads, fnn_error *err) {
 
 static int one_step(fnn_session *s, double lr, int threads, fnn_error *err) {
     bool training = s->mode == FNN_TRAIN;
-    choose_samples(s);
+    if (s->next.step == s->steps_done) {
+        fnn_batch chosen = s->next;
+        s->next = s->batch;
+        s->batch = chosen;
+    } else {
+        set_batch(s, &s->batch, s->steps_done);
+        choose(s, &s->batch, 0, s->batch.rows);
+    }
+    if (s->steps_done + 1 < s->steps_total) set_batch(s, &s->next, s->steps_done + 1);
+    else s->next.step = -1;
+    s->step.rows = s->batch.rows;
+    s->step.sample = s->batch.sample;
+    for (int i = 0; i < s->n_in_ports; i++)
+        if (s->ports[i].in_place)
+            read_from(s, i, (const char *)s->ports[i].array.data + s->step.sample[0] * s->ports[i].array.strides[0]);
     s->step.lr = lr;
     s->step.iteration = fnn_model_iterations(s->model) + 1;
     for (int i = 0; i < s->n_optimizers; i++)
@@ -471,6 +492,7 @@ int fnn_predict(fnn_session *s, const void *x, void *y, int64_t n) {
                   fnn_session_shared_ns(s, batch) * ((double)n / (double)batch) > FNN_WAKE_NS;
     int in_ports = s->n_in_ports, ports = s->n_ports, threads = pooled ? fnn_pool_acquire(s->threads) : 1;
     s->n_in_ports = s->n_ports = 0;   /* rows are copied here instead */
+    s->next.step = -1;
     for (int64_t at = 0; at < n; at += s->max_rows) {
         s->step.rows = n - at < s->max_rows ? n - at : s->max_rows;
         char *rows = (char *)(uintptr_t)x + (size_t)at * x_sample;

@@ -125,16 +125,33 @@ static bool take_sample(const fnn_port *port, fnn_type type, int dim, char **to,
     return true;
 }
 
-/* The lines at the start of a sample, which a shuffle puts anywhere in memory; what follows them the
- * processor foresees. */
-static void foresee(const char *sample) {
-    for (int line = 0; line < 4; line++) __builtin_prefetch(sample + 64 * line);
+enum {
+    AHEAD = 8,                       /* samples foreseen within a batch */
+    LINES = 4,                       /* of each; what follows them the processor foresees */
+    NEXT = 512,                      /* samples of the next batch that are foreseen, so that the cache holds them */
+    CHECKED = 2048                   /* bytes that are looked through at a time, while in the L1 cache */
+};
+
+static int lines_of(const fnn_port *port) {
+    int64_t lines = (dtype_size[port->array.dtype] * port->view.lead * port->view.cols + 63) / 64;
+    return lines < LINES ? (int)lines : LINES;
 }
 
-enum {
-    AHEAD = 8,
-    CHECKED = 2048
-}; /* samples foreseen; bytes that are looked through at a time, while in the L1 cache */
+/* A shuffle puts samples anywhere in memory. LEVEL of the cache: 3 for the first, 2 for the second. */
+#define FORESEE(sample, lines, LEVEL)                                             \
+    for (int line_ = 0; line_ < (lines); line_++) __builtin_prefetch((sample) + 64 * line_, 0, LEVEL)
+
+void fnn_foresee(const fnn_session *s, int64_t lo, int64_t hi) {
+    if (!s->pass.shuffle && !s->selected) return;
+    if (hi > lo + NEXT) hi = lo + NEXT;
+    for (int k = 0; k < s->n_in_ports; k++) {
+        const fnn_port *port = &s->ports[k];
+        if (!port->bound) continue;
+        const int lines = lines_of(port);
+        const char *data = port->array.data;
+        for (int64_t r = lo; r < hi; r++) FORESEE(data + s->next.row[r] * port->array.strides[0], lines, 2);
+    }
+}
 
 /* The first value of a row that is not finite. */
 static void report_row(int tensor, fnn_type type, const void *row, int64_t sample, fnn_error *fault) {
@@ -161,7 +178,7 @@ void fnn_gather(fnn_session *s, int index, int64_t lo, int64_t hi, fnn_error *fa
     const fnn_port *port = &s->ports[index];
     const fnn_view *v = &port->view;
     const fnn_type type = s->model->program.tensors[port->tensor].type;
-    const int64_t *row = s->row;
+    const int64_t *row = s->batch.row;
     if (!port->bound) {
         for (int64_t r = lo; r < hi; r++) {
             if (type == TYPE_F32) ((float *)v->p)[r] = 1;
@@ -180,10 +197,11 @@ void fnn_gather(fnn_session *s, int index, int64_t lo, int64_t hi, fnn_error *fa
     const bool check = type != TYPE_I32 && s->pass.check_finite;
     double bad = 0;
     int64_t checked = lo;
-    for (int64_t r = lo; r < hi && r < lo + AHEAD; r++) foresee(data + row[r] * stride);
+    const int lines = lines_of(port);
+    for (int64_t r = lo; r < hi && r < lo + AHEAD; r++) FORESEE(data + row[r] * stride, lines, 3);
     for (int64_t r = lo; r < hi; r++) {
         char *to = (char *)v->p + (size_t)r * bytes;
-        if (r + AHEAD < hi) foresee(data + row[r + AHEAD] * stride);
+        if (r + AHEAD < hi) FORESEE(data + row[r + AHEAD] * stride, lines, 3);
         if (!take_sample(port, type, 1, &to, data + row[r] * stride, &bad)) {
             fnn_fail_at(fault, FNN_ERR_DATA, port->tensor, row[r], bad, "bad value in the data");
             return;

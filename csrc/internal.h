@@ -187,6 +187,9 @@ const fnn_kernels *fnn_kernels_find(const char *isa, fnn_type real); /* dispatch
 typedef struct { uint32_t v[4]; } fnn_u32x4;
 fnn_u32x4 fnn_philox(fnn_u32x4 counter, uint32_t key0, uint32_t key1);
 
+/* The samples that stand at positions [first, first + count) of the order of a pass. */
+void fnn_order(const fnn_pass *pass, int64_t first, int64_t count, int64_t *samples);
+
 /* ---- threads.c ---- */
 /* A job runs once on each of the threads granted, the caller being thread 0. One caller holds the pool at a
  * time; the others are granted one thread, their own. */
@@ -279,6 +282,9 @@ typedef struct { int port; fnn_view *view; } fnn_reader;
 
 typedef struct { size_t start, end; } fnn_zone;   /* bytes of the arena that nobody may write */
 
+/* The samples of step `step` (-1: none) of a pass, and the rows of the bound arrays in which they stand. */
+typedef struct { int64_t step, rows, *sample, *row; } fnn_batch;
+
 struct fnn_session {
     fnn_model *model;
     int mode;
@@ -301,9 +307,8 @@ struct fnn_session {
     struct { fnn_prepare prepare; double attr[FNN_MAX_ATTR]; double coef[FNN_MAX_COEF]; } *optimizers;
     int n_optimizers;
     fnn_step step;
-    int64_t *sample;                 /* of the batch, see fnn_step */
-    int64_t *row;                    /* of the bound arrays in which those stand: `sample`, or `picked` */
-    int64_t *picked;
+    int64_t *chosen;                 /* what the two batches point into */
+    fnn_batch batch, next;           /* next is chosen, and foreseen, while the one before it is at work */
     const int64_t *selected;         /* see fnn_select; NULL: all rows */
     int64_t n_selected, highest_selected;
     /* cursor */
@@ -335,6 +340,8 @@ bool fnn_session_writes(const fnn_session *s, int tensor);
 /* Would rows so many bytes apart fall into few cache sets? */
 static inline bool fnn_rows_collide(int64_t bytes) { return bytes >= 1024 && bytes % 512 == 0; }
 
+/* Begins to bring samples [lo, hi) of the next batch into the cache. */
+void fnn_foresee(const fnn_session *s, int64_t lo, int64_t hi);
 void fnn_gather(fnn_session *s, int port, int64_t lo, int64_t hi, fnn_error *fault);
 void fnn_scatter(fnn_session *s, int port, int64_t lo, int64_t hi);
 

@@ -897,10 +897,12 @@ static int plan_into(planner *w) {
     s->ports = calloc(tensors + (size_t)p->n_roots + 1, sizeof *s->ports);
     s->views = calloc(tensors + 1, sizeof *s->views);
     s->sums = calloc(2 * (size_t)p->n_roots + (size_t)p->tallied + 1, sizeof *s->sums);
-    s->sample = calloc((size_t)s->max_rows, sizeof *s->sample);
-    s->picked = calloc((size_t)s->max_rows, sizeof *s->picked);
-    s->step.sample = s->row = s->sample;
-    int status = s->ports && s->views && s->sums && s->sample && s->picked ? FNN_OK : FNN_ERR_MEMORY;
+    s->chosen = calloc((size_t)s->max_rows, 4 * sizeof *s->chosen);
+    int status = s->ports && s->views && s->sums && s->chosen ? FNN_OK : FNN_ERR_MEMORY;
+    if (status == FNN_OK) {
+        s->batch = (fnn_batch){-1, 0, s->chosen, s->chosen + s->max_rows};
+        s->next = (fnn_batch){-1, 0, s->chosen + 2 * s->max_rows, s->chosen + 3 * s->max_rows};
+    }
     if (status == FNN_OK) {
         resolve_training(w);
         mark_needed(w);
@@ -1013,8 +1015,7 @@ void fnn_session_free(fnn_session *s) {
     free(s->readers);
     free(s->views);
     free(s->sums);
-    free(s->sample);
-    free(s->picked);
+    free(s->chosen);
     free(s->faults);
     free(s->stages);
     free(s->phases);

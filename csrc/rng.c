@@ -79,28 +79,53 @@ static inline uint64_t mix(uint64_t x) {
     return x ^ (x >> 31);
 }
 
+/* What a permutation of [0, n) keyed by (seed, epoch) is made of. */
+typedef struct { uint64_t n, add, times, low_mask, high_mask; int low, rounds; } network;
+
+/* The fractions of the golden ratio and of sqrt(3), as odd numbers. */
+static const uint64_t PHI = 0x9E3779B97F4A7C15ull, ROOT = 0xBB67AE8584CAA73Bull;
+
+static network network_of(uint64_t seed, uint64_t epoch, int64_t n) {
+    network f = {.n = (uint64_t)n, .add = mix(mix(seed) + PHI * epoch + PHI)};
+    f.times = mix(f.add);
+    if (n == 1) return f; /* no bits: 0 goes to 0 */
+    int bits = 64 - __builtin_clzll((uint64_t)n - 1);
+    f.low = bits / 2;
+    f.low_mask = ((uint64_t)1 << f.low) - 1;
+    f.high_mask = ((uint64_t)1 << (bits - f.low)) - 1;
+    f.rounds = bits > 10 ? 6 : bits > 6 ? 8 : 24; /* halves of a few bits mix slowly */
+    return f;
+}
+
 /* A Feistel network on the ceil(log2 n) bits of i: each round xors one half with a keyed function of the
  * other, so it is a bijection whatever that function is. Values that land beyond n go round again, fewer than
  * two times on average. */
+static inline int64_t through(const network *f, int64_t i) {
+    uint64_t x = (uint64_t)i;
+    do {
+        uint64_t l = x & f->low_mask, h = x >> f->low, a = f->add, t = f->times;
+        for (int r = 0; r < f->rounds; r += 2) {
+            l ^= fold(h ^ a, t) & f->low_mask;
+            h ^= fold(l ^ (a + PHI), t + ROOT) & f->high_mask;
+            a += 2 * PHI;
+            t += 2 * ROOT;
+        }
+        x = h << f->low | l;
+    } while (x >= f->n);
+    return (int64_t)x;
+}
+
 int64_t fnn_permuted(uint64_t seed, uint64_t epoch, int64_t n, int64_t i) {
     if (i < 0 || i >= n) return -1;
-    if (n == 1) return 0;
-    /* The fractions of the golden ratio and of sqrt(3), as odd numbers. */
-    const uint64_t phi = 0x9E3779B97F4A7C15ull, root = 0xBB67AE8584CAA73Bull;
-    uint64_t add = mix(mix(seed) + phi * epoch + phi), times = mix(add);
-    int bits = 64 - __builtin_clzll((uint64_t)n - 1), low = bits / 2;
-    uint64_t low_mask = ((uint64_t)1 << low) - 1, high_mask = ((uint64_t)1 << (bits - low)) - 1;
-    uint64_t x = (uint64_t)i;
-    int rounds = bits > 10 ? 6 : bits > 6 ? 8 : 24; /* halves of a few bits mix slowly */
-    do {
-        uint64_t l = x & low_mask, h = x >> low, a = add, t = times;
-        for (int r = 0; r < rounds; r += 2) {
-            l ^= fold(h ^ a, t) & low_mask;
-            h ^= fold(l ^ (a + phi), t + root) & high_mask;
-            a += 2 * phi;
-            t += 2 * root;
-        }
-        x = h << low | l;
-    } while (x >= (uint64_t)n);
-    return (int64_t)x;
+    network f = network_of(seed, epoch, n);
+    return through(&f, i);
+}
+
+void fnn_order(const fnn_pass *pass, int64_t first, int64_t count, int64_t *samples) {
+    if (!pass->shuffle) {
+        for (int64_t i = 0; i < count; i++) samples[i] = first + i;
+        return;
+    }
+    const network f = network_of(pass->seed, pass->epoch, pass->n);
+    for (int64_t i = 0; i < count; i++) samples[i] = through(&f, first + i);
 }
