@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import fastnn as fnn
-from fastnn import callbacks, layers
+from fastnn import callbacks, layers, plot
 
 fnn.set_seed(0)
 images, labels = fnn.datasets.load_digits()
@@ -48,28 +48,20 @@ print(f"accuracy on pictures it has not seen: {accuracy:.3f}")
 # Where it is wrong
 # -----------------
 #
-# The confusion matrix counts guesses (columns) for each digit (rows). Beside it stand the mistakes themselves; some of
-# them a person would make too.
+# The confusion matrix counts guesses (columns) for each digit (rows).
 
-probabilities = model.predict(images[test])
-guesses = probabilities.argmax(axis=1)
-counts = np.zeros((10, 10), int)
-np.add.at(counts, (labels[test], guesses), 1)
+guesses = model.predict(images[test]).argmax(axis=1)
+plot.confusion_matrix(labels[test], guesses)
+plt.show()
 
-fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4))
-left.imshow(np.sqrt(counts), cmap="Blues")
-for i, j in np.argwhere(counts):
-    left.text(j, i, counts[i, j], ha="center", va="center", fontsize=8, color="w" if counts[i, j] > 15 else "k")
-left.set(xticks=range(10), yticks=range(10), xlabel="guess", ylabel="digit")
+# %%
+# The mistakes themselves; some of them a person would make too.
 
-wrong = np.flatnonzero(guesses != labels[test])[:9]
-shown = np.full((3 * 9, 3 * 9), 16.0)
-for k, i in enumerate(wrong):
-    row, column = 9 * (k // 3), 9 * (k % 3)
-    shown[row : row + 8, column : column + 8] = 16 - images[test][i, :, :, 0]
-    right.text(column, row + 1, f"{labels[test][i]} read as {guesses[i]}", fontsize=8, color="#b3261e")
-right.imshow(shown, cmap="gray")
-right.set(xticks=[], yticks=[], title="mistakes")
+wrong = np.flatnonzero(guesses != labels[test])[:6]
+fig, axes = plt.subplots(1, len(wrong), figsize=(6.4, 1.7))
+for ax, i in zip(axes, wrong):
+    ax.imshow(images[test][i, :, :, 0], cmap="gray_r")
+    ax.set(xticks=[], yticks=[], title=f"{labels[test][i]} as {guesses[i]}")
 plt.show()
 
 # %%

@@ -14,7 +14,7 @@ import numpy as np
 from pydoc_data.topics import topics
 
 import fastnn as fnn
-from fastnn import layers
+from fastnn import layers, plot
 
 chapters = [
     "assignment", "attribute-access", "comparisons", "debugger", "execmodel",
@@ -68,18 +68,9 @@ print(f"accuracy {accuracy:.3f}; always the largest chapter would give {largest:
 # Chapters about similar things are mixed up most.
 
 guesses = model.predict(bag[test]).argmax(axis=1)
-share = np.zeros((10, 10))
-np.add.at(share, (labels[test], guesses), 1)
-share /= share.sum(axis=1, keepdims=True)
-
-fig, ax = plt.subplots(figsize=(5.6, 4.8))
-ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
-for (i, j), value in np.ndenumerate(share):
-    if value >= 0.05:
-        ax.text(j, i, f"{value:.0%}", ha="center", va="center", fontsize=8, color="w" if value > 0.5 else "k")
-ax.set_xticks(range(10), chapters, rotation=60, ha="right")
-ax.set_yticks(range(10), chapters)
-ax.set(xlabel="guess", ylabel="chapter")
+fig, ax = plt.subplots(figsize=(6.4, 5.4))
+plot.confusion_matrix(labels[test], guesses, labels=chapters, normalize="true", ax=ax)
+ax.tick_params(axis="x", rotation=60)
 plt.show()
 
 # %%

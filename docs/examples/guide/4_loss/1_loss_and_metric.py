@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import fastnn as fnn
-from fastnn import layers, losses
+from fastnn import layers, losses, plot
 
 # %%
 # Yes or no: binary crossentropy
@@ -88,14 +88,11 @@ images, labels = fnn.datasets.load_digits()
 fnn.set_seed(0)
 model = fnn.Sequential([fnn.Input((64,)), layers.Dense(32, activation="relu"), layers.Dense(10, activation="softmax")])
 model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-history = model.fit(images / 16, labels, epochs=30, validation_split=0.25, verbose=0).history
+history = model.fit(images / 16, labels, epochs=30, validation_split=0.25, verbose=0)
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3))
-for ax, name in ((left, "loss"), (right, "accuracy")):
-    ax.plot(history[name], label="training")
-    ax.plot(history["val_" + name], label="unseen")
-    ax.set(title=name, xlabel="epoch")
-left.legend()
+plot.learning_curves(history, "loss", ax=left)
+plot.learning_curves(history, "accuracy", ax=right)
 plt.show()
 
 # %%

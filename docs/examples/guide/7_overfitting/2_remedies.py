@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import fastnn as fnn
-from fastnn import callbacks, layers, regularizers
+from fastnn import callbacks, layers, plot, regularizers
 
 rng = np.random.default_rng(0)
 digits, labels = fnn.datasets.load_digits()
@@ -92,16 +92,13 @@ plt.show()
 
 model = net(first=[shift()])
 stopping = callbacks.EarlyStopping("val_loss", patience=15, restore_best_weights=True)
-history = model.fit(x, y, epochs=300, validation_split=0.25, callbacks=[stopping], seed=0, verbose=0).history
+history = model.fit(x, y, epochs=300, validation_split=0.25, callbacks=[stopping], seed=0, verbose=0)
 
-fig, ax = plt.subplots()
-ax.plot(history["loss"], label="training")
-ax.plot(history["val_loss"], label="held out")
-ax.axvline(stopping.best_epoch, color="#b8bec7", linestyle="--", linewidth=1.5)
-ax.set(xlabel="epoch", ylabel="loss", title="weights are those of the dashed epoch")
-ax.legend()
+ax = plot.learning_curves(history)
+ax.axvline(stopping.best_epoch + 1, color="#b8bec7", linewidth=1.5)
+ax.set_title("the weights are those of the marked epoch")
 plt.show()
-print(f"accuracy on unseen digits {model.evaluate(*unseen)[1]:.3f} after {len(history['loss'])} epochs")
+print(f"accuracy on unseen digits {model.evaluate(*unseen)[1]:.3f} after {len(history.epoch)} epochs")
 
 # %%
 # Try next: look at what augmentation makes. ``fnn.Model(model.input, model.layers[1].output)``, called with

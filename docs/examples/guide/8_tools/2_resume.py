@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import fastnn as fnn
-from fastnn import callbacks, layers
+from fastnn import callbacks, layers, plot
 
 images, labels = fnn.datasets.load_digits()
 images = images / 16
@@ -65,11 +65,9 @@ history = whole.fit(images, labels, epochs=30, seed=7, verbose=0)
 same = all(np.array_equal(a, b) for a, b in zip(whole.get_weights(), second.get_weights()))
 print("bitwise the same weights:", same)
 
-fig, ax = plt.subplots()
-ax.plot(history.history["loss"], color="#b8bec7", linewidth=5, label="in one go")
-ax.plot(resumed.history["loss"], color="#2f6690", linewidth=1.5, label="stopped and resumed")
-ax.plot(first.history.history["loss"], "o", color="#c8553d", markersize=4, label="before the accident")
-ax.set(xlabel="epoch", ylabel="loss")
+ax = plot.learning_curves({"in one go": history, "resumed": resumed, "before the accident": first.history})
+for line, width in zip(ax.lines, (6, 3, 1)):
+    line.set(linewidth=width, marker="")
 ax.legend()
 plt.show()
 

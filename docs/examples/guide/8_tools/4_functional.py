@@ -84,9 +84,12 @@ for name, value in model.evaluate(x, y, return_dict=True).items():
     print(f"{name:14} {value:.3f}")
 
 # %%
-# The summary shows the graph, and the shared encoder once:
+# The picture of the graph names shapes, weights, memory and the operations a sample costs; the shared encoder has its
+# weights once and is paid for twice.
 
-model.summary()
+fig, ax = plt.subplots(figsize=(6.4, 7))
+model.plot(ax=ax)
+plt.show()
 
 # %%
 # Try next: give the encoder to a third model that only reads digits, and train all of them in turn.

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import fastnn as fnn
-from fastnn import explain, layers
+from fastnn import explain, layers, plot
 
 images, labels = fnn.datasets.load_digits()
 images = images / 16
@@ -38,7 +38,8 @@ model.summary()
 # -------------
 #
 # *Saliency* is the gradient of the answer: which pixels would change it if they changed a little. *Integrated gradients*
-# follow the gradient all the way from an empty picture, so that the shares of all pixels add up to the answer.
+# follow the gradient all the way from an empty picture, so that the shares of all pixels add up to the answer (as
+# closely as the steps of the sum allow).
 # *Relevance* hands the answer back layer by layer. Red speaks for the digit, blue against it.
 
 chosen = [np.flatnonzero(test & (labels == digit))[0] for digit in (0, 3, 7)]
@@ -74,19 +75,15 @@ print("answer minus baseline:", answer.round(3))
 # Two ways to ask: the weights of the first layer are templates, as in :doc:`../1_neuron/2_pattern`; for deeper ones, start
 # from noise and climb to a picture that excites the neuron most.
 
-kernel = model.get_layer("h1").get_weights()[0]
-strongest = np.argsort(-np.linalg.norm(kernel, axis=0))[:8]
-excited = np.stack([explain.maximize(model, "digit", neuron=d, l2=0.05, bounds=(0, 1), seed=0) for d in range(8)])
-fig, axes = plt.subplots(2, 8, figsize=(6.4, 2.2))
-for column in range(8):
-    template = kernel[:, strongest[column]].reshape(8, 8)
-    axes[0, column].imshow(template, cmap="RdBu_r", vmin=-abs(template).max(), vmax=abs(template).max())
-    axes[1, column].imshow(excited[column].reshape(8, 8), cmap="gray_r")
-    axes[1, column].set_xlabel(column)
-for ax in axes.flat:
-    ax.set(xticks=[], yticks=[])
-axes[0, 0].set_ylabel("templates")
-axes[1, 0].set_ylabel("excites")
+fig, ax = plt.subplots(figsize=(5.2, 5.2))
+plot.filters(model, "h1", count=36, ax=ax)
+plt.show()
+
+excited = [explain.maximize(model, "digit", neuron=digit, l2=0.5, bounds=(0, 1), seed=0) for digit in range(10)]
+fig, axes = plt.subplots(2, 5, figsize=(6.4, 3))
+for digit, (ax, picture) in enumerate(zip(axes.flat, excited)):
+    ax.imshow(picture.reshape(8, 8), cmap="gray_r")
+    ax.set(xticks=[], yticks=[], title=digit)
 plt.show()
 
 # %%
