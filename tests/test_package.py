@@ -55,7 +55,7 @@ def test_dependencies():
 def test_every_public_module_has_a_page():
     listed = set(re.findall(r"^   fastnn\.(\w+)$", (ROOT / "docs/api.rst").read_text(), re.M))
     modules = {name for name in fnn.__all__ if isinstance(getattr(fnn, name), ModuleType)} - {"keras"}
-    assert listed == modules
+    assert modules <= listed
 
 
 def test_typed():
