@@ -532,7 +532,8 @@ class _Pullback:
         builder, program = graph.builder, graph.program
         seed = builder.input(value.shape, None, "seed")
         if back is None:
-            found, _ = differentiate(builder, [(value.id, seed.id)], graph.input_ids)
+            gradients, _ = differentiate(builder, [(value.id, seed.id)], graph.input_ids)
+            found = {i: gradients[i] for i in graph.input_ids if i in gradients}
         else:
             found = {i: v.id for i, v in back(seed).items()}
         self._index = {}
@@ -649,11 +650,12 @@ class _Relevance:
         nodes = [self.nodes[i] for i in region]
         made = {t for node in nodes for t in node.outputs}
         sources = [t for node in nodes for t in node.inputs if self.batched(t) and t not in made]
-        gradients, _ = differentiate(
-            self.builder, [(tensor, seed.id)], list(dict.fromkeys(sources)), nodes=nodes
-        )
-        for t, g in gradients.items():
-            g = Value(self.builder, g)
+        sources = list(dict.fromkeys(sources))
+        gradients, _ = differentiate(self.builder, [(tensor, seed.id)], sources, nodes=nodes)
+        for t in sources:
+            if t not in gradients:
+                continue
+            g = Value(self.builder, gradients[t])
             self.give(t, g * Value(self.builder, t) if shares else g)
 
     def scope(self, i):
