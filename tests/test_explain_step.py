@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_layers import CONTRACTS
 from test_layers_more import EVERY
-from test_losses_metrics import GOLDEN, OWN, given, of_kind, own_data
+from test_losses_metrics import OWN, given, of_kind, own_data
 from test_losses_metrics import net as own_net
 
 import fastnn as fnn
@@ -42,7 +42,10 @@ def check(model, x, y, training=False, **settings):
     for step in made.steps:
         for index in list(np.ndindex(*step.value.shape))[:: 1 + step.value.size // 20]:
             line = step.line(*index)
-            assert line.expr.compute() == pytest.approx(line.value, rel=1e-10, abs=1e-12, nan_ok=True), (step, index)
+            assert line.expr.compute() == pytest.approx(line.value, rel=1e-10, abs=1e-12, nan_ok=True), (
+                step,
+                index,
+            )
         number = step.number
         assert all(n < number and number in made.steps[n - 1].used_by for n in step.uses)
     assert str(made).count("\n") > len(made.steps)
@@ -55,11 +58,15 @@ def compiled(inputs, output, loss="mse", optimizer="sgd"):
     return model
 
 
-def headed(layer, shapes, features=2, rng=np.random.default_rng(0)):
+def headed(layer, shapes, features=2):
     """A net with Dense before and behind a layer, so that gradients pass through it, and one sample for it."""
+    rng = np.random.default_rng(0)
     integer = isinstance(layer, (layers.Embedding, layers.CategoryEncoding))
     xs = [layers.Input(s, dtype="int32" if integer else None) for s in shapes]
-    hs = [layers.Dense(s[-1], name=f"before{i}")(x) if s and not integer else x for i, (x, s) in enumerate(zip(xs, shapes))]
+    hs = [
+        layers.Dense(s[-1], name=f"before{i}")(x) if s and not integer else x
+        for i, (x, s) in enumerate(zip(xs, shapes))
+    ]
     h = layers.Flatten()(layer(hs if len(hs) > 1 else hs[0]))
     model = compiled(xs, layers.Dense(features, name="behind")(h))
     x = [rng.integers(0, 3, (1, *s)) if integer else rng.normal(size=(1, *s)) for s in shapes]
@@ -126,7 +133,10 @@ def test_operators_loaded_layers_and_nested_models(tmp_path):
 # What no layer emits, as an activation of one's own.
 FUNCTIONS = [
     lambda x: ops.sin(x) * ops.cos(x),
-    lambda x: activations.step(x, straight_through=True, clip_value=1.0) + activations.step(x, straight_through=True),
+    lambda x: (
+        activations.step(x, straight_through=True, clip_value=1.0)
+        + activations.step(x, straight_through=True)
+    ),
     lambda x: ops.erf(x) + ops.floor(x),
     lambda x: ops.abs(x) ** x,
     lambda x: ops.sqrt(ops.abs(x)) / ops.exp(x),
@@ -154,7 +164,9 @@ def test_every_activation(activation):
 def test_every_loss(case, activation):
     y_true, y_pred = (a[:1] for a in given(case))
     x = layers.Input((3,))
-    model = compiled(x, layers.Dense(y_pred.shape[1], activation)(x), getattr(losses, case["class"])(**case["config"]))
+    model = compiled(
+        x, layers.Dense(y_pred.shape[1], activation)(x), getattr(losses, case["class"])(**case["config"])
+    )
     check(model, [[0.3, -0.2, 0.5]], y_true)
     check(model, [[30.0, -20.0, 50.0]], y_true)
 
@@ -169,7 +181,9 @@ def test_every_loss_has_a_case_and_every_op_a_formula():
     cases = {getattr(losses, row.values[0]["class"]) for row in of_kind("loss")}
     apart = {losses.TracedLoss}  # what one's own become
     assert set(losses.registry._classes.values()) - cases - apart == set()
-    never = {"pack", "unpack"} | {op for op in _core.OPS if op.endswith("_accuracy")}  # between layouts; metrics
+    never = {"pack", "unpack"} | {
+        op for op in _core.OPS if op.endswith("_accuracy")
+    }  # between layouts; metrics
     assert set(FORMULAS) | set(UPDATES) == set(_core.OPS) - never
 
 
@@ -186,7 +200,9 @@ OPTIMIZERS = [
 def test_the_update_is_the_one_that_training_makes(optimizer):
     x = layers.Input((2,))
     hidden = layers.BatchNormalization()(layers.Dense(3, "tanh")(x))
-    model = compiled(x, layers.Dense(2)(hidden), optimizer=optimizers.deserialize(optimizers.serialize(optimizer)))
+    model = compiled(
+        x, layers.Dense(2)(hidden), optimizer=optimizers.deserialize(optimizers.serialize(optimizer))
+    )
     a, b = np.array([[0.5, -1.0], [2.0, 0.3]]), np.array([[1.0, 0.0], [0.2, 0.1]])
     for _ in range(2):
         model.train_on_batch(a, b)
@@ -198,11 +214,15 @@ def test_the_update_is_the_one_that_training_makes(optimizer):
     assert len(after) == 8  # two kernels and biases, gamma and beta, two running statistics
     for p in model.weights:
         value = after[p.name].value
-        np.testing.assert_allclose(value.T if p.name.endswith("kernel") else value, p.value, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(
+            value.T if p.name.endswith("kernel") else value, p.value, rtol=1e-12, atol=1e-14
+        )
 
 
 def test_optimizers_are_all_met():
-    assert {type(o) for o in OPTIMIZERS} >= {c for c in optimizers.registry._classes.values() if c.driver is None}
+    assert {type(o) for o in OPTIMIZERS} >= {
+        c for c in optimizers.registry._classes.values() if c.driver is None
+    }
 
 
 # ---- by hand ----
@@ -214,7 +234,9 @@ def two_two_two():
         [fnn.Input((2,)), layers.Dense(2, "sigmoid", name="hidden"), layers.Dense(2, "sigmoid", name="out")],
         name="net", dtype="float64",
     )  # fmt: skip
-    model.set_weights([[[0.15, 0.25], [0.20, 0.30]], [0.35, 0.35], [[0.40, 0.50], [0.45, 0.55]], [0.60, 0.60]])
+    model.set_weights(
+        [[[0.15, 0.25], [0.20, 0.30]], [0.35, 0.35], [[0.40, 0.50], [0.45, 0.55]], [0.60, 0.60]]
+    )
     model.compile(optimizers.SGD(0.5), "mse")
     return model, [[0.05, 0.10]], [[0.01, 0.99]]
 
@@ -273,10 +295,19 @@ def test_what_it_prints():
         assert line in str(made)
     assert [s.number for s in made.steps if s.reused] == [7, 11]
     step = made.steps[6]
-    assert (step.symbol, step.layer, step.part, step.uses, step.used_by) == ("∂L/∂z₂", "out", "backward", (4, 6), (8, 9, 10))
+    assert (step.symbol, step.layer, step.part, step.uses, step.used_by) == (
+        "∂L/∂z₂",
+        "out",
+        "backward",
+        (4, 6),
+        (8, 9, 10),
+    )
     assert step.numbers[0] == "∂L/∂z₂[0] = 0.7414·0.7514·(1 - 0.7514) = 0.7414·0.1868 = 0.1385"
     assert step.result == step.value.tolist() and made.steps[8].parameter == "out/kernel"
-    assert str(made.steps[8]._write(made.given[4].left)) == "A₂" and made.given[4].name == "out/kernel, transposed"
+    assert (
+        str(made.steps[8]._write(made.given[4].left)) == "A₂"
+        and made.given[4].name == "out/kernel, transposed"
+    )
 
 
 def test_softmax_and_crossentropy_by_hand():
@@ -415,7 +446,9 @@ def test_a_float32_model_is_explained_in_float64():
 
 def test_what_cannot_be_explained():
     model, x, y = two_two_two()
-    with pytest.raises(ShapeError, match=r"Sequential 'net' is explained on one sample, got 3; pass x\[:1\] and y\[:1\]"):
+    with pytest.raises(
+        ShapeError, match=r"Sequential 'net' is explained on one sample, got 3; pass x\[:1\] and y\[:1\]"
+    ):
         model.explain_step(x * 3, y * 3)
     with pytest.raises(ShapeError, match="'input_layer.*'"):
         model.explain_step([[1.0, 2.0, 3.0]], y)

@@ -124,7 +124,9 @@ class Sum(Expr):
     """Terms added; sums among them are taken apart."""
 
     def __init__(self, terms):
-        self.children = tuple(t for term in terms for t in (term.children if isinstance(term, Sum) else (term,)))
+        self.children = tuple(
+            t for term in terms for t in (term.children if isinstance(term, Sum) else (term,))
+        )
 
     def _value(self, *terms):
         return sum(terms)
@@ -210,7 +212,14 @@ class Item(Expr):
 class Comparison(Expr):
     """1 where it holds, else 0; `sign` is one of < ≤ = > ≥ ≠."""
 
-    _HOLDS = {"<": np.less, "≤": np.less_equal, "=": np.equal, ">": np.greater, "≥": np.greater_equal, "≠": np.not_equal}
+    _HOLDS = {
+        "<": np.less,
+        "≤": np.less_equal,
+        "=": np.equal,
+        ">": np.greater,
+        "≥": np.greater_equal,
+        "≠": np.not_equal,
+    }
 
     def __init__(self, a, sign, b):
         self.children, self.sign = (to_expr(a), to_expr(b)), sign

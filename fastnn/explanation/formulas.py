@@ -139,7 +139,9 @@ _ELEMENTWISE = {
     "sigmoid_grad": _mapped(lambda dy, y: dy * (y * (1 - y))),
     "hard_sigmoid": _mapped(lambda x: _clip(x / 6 + 0.5, 0, 1), "hard_sigmoid"),
     "hard_sigmoid_grad": _mapped(
-        lambda dy, y: dy * Cases((0, Comparison(y, "≤", 0)), (0, Comparison(y, "≥", 1)), otherwise=Number(1) / 6)
+        lambda dy, y: (
+            dy * Cases((0, Comparison(y, "≤", 0)), (0, Comparison(y, "≥", 1)), otherwise=Number(1) / 6)
+        )
     ),
     "tanh": _mapped(lambda x: Call("tanh", x)),
     "tanh_grad": _mapped(lambda dy, y: dy * (1 - y**2)),
@@ -325,9 +327,11 @@ _PRODUCTS = {
         (
             1,
             Formula(
-                lambda s: Call("mean over positions", (s.ins[0].whole() - s.out(0).whole()) ** 2)
-                if _rows(s.ins[0].shape) > 1
-                else (s.ins[0].whole() - s.out(0).whole()) ** 2,
+                lambda s: (
+                    Call("mean over positions", (s.ins[0].whole() - s.out(0).whole()) ** 2)
+                    if _rows(s.ins[0].shape) > 1
+                    else (s.ins[0].whole() - s.out(0).whole()) ** 2
+                ),
                 _variance,
             ),
         ),
@@ -404,7 +408,8 @@ def _whole_layer_norm_grad(site):
 _OVER_FEATURES = {
     "softmax": Formula(_whole_softmax, _softmax, "softmax"),
     "softmax_grad": Formula(
-        lambda s: s.ins[1].whole() * (s.ins[0].whole() - Call("sum", s.ins[0].whole() * s.ins[1].whole())), _softmax_grad
+        lambda s: s.ins[1].whole() * (s.ins[0].whole() - Call("sum", s.ins[0].whole() * s.ins[1].whole())),
+        _softmax_grad,
     ),
     "log_softmax": Formula(
         lambda s: s.ins[0].whole() - _ln(Call("sum", _exp(s.ins[0].whole()))), _log_softmax, "log_softmax"
@@ -416,7 +421,8 @@ _OVER_FEATURES = {
         (
             1,
             Formula(
-                lambda s: 1 / Call("sqrt", Call("variance", s.ins[0].whole()) + s.attrs["epsilon"]), _inverse_deviation
+                lambda s: 1 / Call("sqrt", Call("variance", s.ins[0].whole()) + s.attrs["epsilon"]),
+                _inverse_deviation,
             ),
         ),
         (
@@ -520,7 +526,9 @@ def _one_hot(site, index):
 
 _SHAPES = {
     "sum_to": _reduction("sum", _total),
-    "max_to": _reduction("max", lambda elements: elements[0] if len(elements) == 1 else Call("max", *elements)),
+    "max_to": _reduction(
+        "max", lambda elements: elements[0] if len(elements) == 1 else Call("max", *elements)
+    ),
     "argmax": _reduction("argmax", lambda elements: Call("argmax", *elements)),
     "broadcast": Formula(
         lambda s: s.ins[0].whole(), lambda s, index: _repeated(s.ins[0], index), simple=True
@@ -634,9 +642,7 @@ def _slope_of(function):
         seed, p, t = site.ins
         return made(seed.at(index[:-1]), p.at(index), t.at(index), p.shape[-1], site.attrs)
 
-    return Formula(
-        lambda s: made(*(i.whole() for i in s.ins), s.ins[1].shape[-1], s.attrs), element
-    )
+    return Formula(lambda s: made(*(i.whole() for i in s.ins), s.ins[1].shape[-1], s.attrs), element)
 
 
 def _huber(p, t, delta):
@@ -671,9 +677,8 @@ _SATURATED = 1e-5  # nearer than this to 0 or 1, a probability says less than th
 
 
 def _bce_logits(site, index):
-    x, t, p = (_row(i, index) for i in (*site.ins, site.out(1)))
     terms = []
-    for x, t, p in zip(x, t, p):
+    for x, t, p in zip(*(_row(i, index) for i in (*site.ins, site.out(1)))):
         if _SATURATED < p.number < 1 - _SATURATED:
             terms.append(_bce(p, t))
         else:

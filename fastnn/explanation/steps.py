@@ -35,7 +35,9 @@ class Line(NamedTuple):
         """What stands between the equals signs: the element, the numbers put in, each factor's value, the result."""
         found = [write(self.left), write(self.expr, True)]
         if isinstance(self.expr, Product):
-            factors = (f if isinstance(f, (Leaf, Number)) else Number(f.compute()) for f in self.expr.children)
+            factors = (
+                f if isinstance(f, (Leaf, Number)) else Number(f.compute()) for f in self.expr.children
+            )
             found.append(write(Product(factors), True))
         found.append(write(Number(self.value)))
         return [f for i, f in enumerate(found) if i == 0 or f != found[i - 1]]
@@ -178,11 +180,11 @@ _STYLE = """
 .fastnn-step h4 { font-size: 1em; margin: 0.8em 0 0.2em; font-weight: 600 }
 .fastnn-step p { margin: 0.2em 0 }
 .fastnn-step ol { list-style: none; margin: 0; padding: 0 }
-.fastnn-step li { border-left: 3px solid rgba(128,128,128,.35); margin: 0.4em 0; padding: 0.1em 0 0.1em 0.7em; overflow-x: auto }
+.fastnn-step li { border-left: 3px solid rgba(128,128,128,.35); margin: 0.4em 0; padding: 0.1em 0 0.1em 0.7em; overflow: auto hidden }
 .fastnn-step li.reused { border-left-color: #d2691e }
 .fastnn-step .n { display: inline-block; min-width: 2.4em; opacity: .65 }
 .fastnn-step .mark { background: rgba(210,105,30,.25); border-radius: 3px; padding: 0 .4em; font-size: .85em; white-space: nowrap }
-.fastnn-step .arithmetic { margin: 0.15em 0 0.15em 2.4em; white-space: nowrap }
+.fastnn-step .arithmetic { margin: 0 0 0 2.4em; padding: 0.15em 0; white-space: nowrap }
 .fastnn-step .name { opacity: .65; font-size: .85em }
 """  # fmt: skip
 
@@ -268,7 +270,9 @@ class Explanation:
     def html(self):
         """str: the whole as an HTML fragment in ASCII with MathML; it loads nothing and follows the page's colours."""
         write, parts = self._writers[MathML], []
-        parts.append(f'<div class="fastnn-step"><style>{_STYLE}</style><p><strong>{escape(self.title)}</strong></p>')
+        parts.append(
+            f'<div class="fastnn-step"><style>{_STYLE}</style><p><strong>{escape(self.title)}</strong></p>'
+        )
         parts.append(f"<p>{escape(' '.join(_LEGEND))}</p><h3>Given</h3><ol>")
         for g in self.given:
             formula = write.math(write.equation([write(g.left), write.array(g.value)]))

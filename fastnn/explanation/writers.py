@@ -107,7 +107,11 @@ class Writer:
         piece = self._write(expr.children[0], numbers)
         if piece.minus:
             return _Piece(self.group(self._signed(piece)), _ATOM, True)
-        return _Piece(piece.text if piece.level >= _PRODUCT else self.group(piece.text), max(piece.level, _PRODUCT), True)
+        return _Piece(
+            piece.text if piece.level >= _PRODUCT else self.group(piece.text),
+            max(piece.level, _PRODUCT),
+            True,
+        )
 
     def _quotient(self, expr, numbers):
         a, b = (self._write(c, numbers) for c in expr.children)
@@ -117,13 +121,17 @@ class Writer:
 
     def _power(self, expr, numbers):
         a, b = (self._write(c, numbers) for c in expr.children)
-        return _Piece(self.power(self._inside(a, _ATOM), self._signed(b), b.level == _ATOM and not b.minus), _POWER)
+        return _Piece(
+            self.power(self._inside(a, _ATOM), self._signed(b), b.level == _ATOM and not b.minus), _POWER
+        )
 
     def _call(self, expr, numbers):
         args = [self(c, numbers) for c in expr.children]
         if expr.name == "exp":
             only = self._write(expr.children[0], numbers)
-            return _Piece(self.power(self.letter("e"), args[0], only.level == _ATOM and not only.minus), _POWER)
+            return _Piece(
+                self.power(self.letter("e"), args[0], only.level == _ATOM and not only.minus), _POWER
+            )
         if expr.name == "sqrt":
             return _Piece(self.root(args[0], self._write(expr.children[0], numbers).level == _ATOM))
         if expr.name == "abs":
@@ -233,7 +241,12 @@ _GREEK = {
 }  # fmt: skip
 _LATEX_SIGNS = {"·": r"\cdot", "⊙": r"\odot", "≤": r"\le", "≥": r"\ge", "≠": r"\ne", "←": r"\leftarrow"}
 _LATEX_SPECIAL = str.maketrans(
-    {**{c: f"\\{c}" for c in "#$%&_{}"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    {
+        **{c: f"\\{c}" for c in "#$%&_{}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+    }
 )
 
 
@@ -249,14 +262,20 @@ class Latex(Writer):
         return rf"\left({text}\right)"
 
     def letter(self, name):
-        return _GREEK.get(name) or (name if len(name) == 1 else rf"\mathrm{{{name.translate(_LATEX_SPECIAL)}}}")
+        return _GREEK.get(name) or (
+            name if len(name) == 1 else rf"\mathrm{{{name.translate(_LATEX_SPECIAL)}}}"
+        )
 
     def words(self, text):
         return rf"\text{{{text.translate(_LATEX_SPECIAL)}}}".replace("×", r"$\times$")
 
     def digits(self, digits):
         mantissa, _, exponent = digits.partition("e")
-        return (rf"{mantissa} \cdot 10^{{{int(exponent)}}}", False) if exponent else (digits.replace("inf", r"\infty"), True)
+        return (
+            (rf"{mantissa} \cdot 10^{{{int(exponent)}}}", False)
+            if exponent
+            else (digits.replace("inf", r"\infty"), True)
+        )
 
     def symbol(self, symbol, index):
         base, prime = self.letter(symbol.base.rstrip("'")), "'" * symbol.base.count("'")
@@ -297,7 +316,9 @@ class Latex(Writer):
     def _rows(self, array):
         if array.ndim <= 2:
             rows = [array] if array.ndim == 1 else array
-            return r"\begin{pmatrix}" + r" \\ ".join(" & ".join(self._cut(r)) for r in rows) + r"\end{pmatrix}"
+            return (
+                r"\begin{pmatrix}" + r" \\ ".join(" & ".join(self._cut(r)) for r in rows) + r"\end{pmatrix}"
+            )
         return r"\left[" + ", ".join(map(self._rows, array)) + r"\right]"
 
 
@@ -347,7 +368,9 @@ class MathML(Writer):
         return f'<mrow>{a}<mspace width="0.2em"/>{b}</mrow>'
 
     def _fraction(self, a, b):
-        return _Piece(f"<mfrac><mrow>{self._signed(a)}</mrow><mrow>{self._signed(b)}</mrow></mfrac>", _PRODUCT)
+        return _Piece(
+            f"<mfrac><mrow>{self._signed(a)}</mrow><mrow>{self._signed(b)}</mrow></mfrac>", _PRODUCT
+        )
 
     def power(self, a, b, simple):
         return f"<msup><mrow>{a}</mrow><mrow>{b}</mrow></msup>"
