@@ -13,7 +13,13 @@ from test_losses_metrics import net as own_net
 
 import fastnn as fnn
 from fastnn import _core, activations, graph, layers, losses, ops, optimizers
-from fastnn.errors import ArgumentError, DataError, NotCompiledError, ShapeError
+from fastnn.errors import (
+    ArgumentError,
+    DataError,
+    NotCompiledError,
+    ShapeError,
+    UnknownNameError,
+)
 from fastnn.explanation.formulas import FORMULAS
 from fastnn.explanation.updates import UPDATES
 from fastnn.io import StoredProgram
@@ -304,10 +310,13 @@ def test_what_it_prints():
     )
     assert step.numbers[0] == "∂L/∂z₂[0] = 0.7414·0.7514·(1 - 0.7514) = 0.7414·0.1868 = 0.1385"
     assert step.result == step.value.tolist() and made.steps[8].parameter == "out/kernel"
-    assert (
-        str(made.steps[8]._write(made.given[4].left)) == "A₂"
-        and made.given[4].name == "out/kernel, transposed"
-    )
+    assert made.given[4].name == "out/kernel, transposed"
+    assert step.element(1) == step.numbers[1]
+    assert step.element(1, form="mathml") == step.written("mathml")[1][1]
+    latex = r"\frac{\partial L}{\partial z_{2}[0]} = 0.7414 \cdot 0.7514 \cdot"
+    assert step.element(0, form="latex").startswith(latex)
+    with pytest.raises(UnknownNameError, match="'latex'"):
+        step.written("tex")
 
 
 def test_softmax_and_crossentropy_by_hand():

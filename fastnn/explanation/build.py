@@ -31,7 +31,8 @@ def explain_step(model, x, y, training, precision, max_elements):
     seed = seeds.next_seed() if training else 0
     with model._differentiated(owner, x, y, None, training, seed, 0, True):
         pass  # the engine has checked the data
-    writers = {kind: kind(precision, max_elements) for kind in (Text, Latex, MathML)}
+    forms = {"text": Text, "latex": Latex, "mathml": MathML}
+    writers = {form: kind(precision, max_elements) for form, kind in forms.items()}
     return _Steps(Run(model, arrays, bool(training), seed), writers).explanation()
 
 
@@ -79,7 +80,7 @@ class _Steps:
         layer, title = section
         step = Step(
             len(self._steps) + 1, part, layer, title, names, formula, chain, tensor, element, parameter,
-            self._writers[Text],
+            self._writers,
         )  # fmt: skip
         self._steps.append(step)
         self._reads.append(list(read))

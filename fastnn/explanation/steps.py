@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, UnknownNameError
 from .expressions import Expr, Leaf, Number, Product
-from .writers import Latex, MathML, Text
+from .writers import Latex
 
 PARTS = {"forward": "Forward pass", "loss": "Loss", "backward": "Backward pass", "update": "Update"}
 _FIRST = 3  # elements of a large tensor whose arithmetic is written
@@ -82,29 +82,30 @@ class Step:
         Of a step of the backward pass, those of that pass which read it.
     """
 
-    def __init__(self, number, part, layer, title, names, formula, chain, tensor, element, parameter, writer):
+    def __init__(
+        self, number, part, layer, title, names, formula, chain, tensor, element, parameter, writers
+    ):
         self.number, self.part, self.layer, self.title, self.parameter = number, part, layer, title, parameter
         self.uses, self.used_by, self.reused_by = (), (), ()
-        self._names, self._formula, self._chain, self._tensor = names, formula, chain, tensor
-        self._element, self._write = element, writer
+        self._name, self._tensor, self._element, self._writers = names[0], tensor, element, writers
+        self._parts = (*names, *([chain] if chain else []), *formula)
+        self._sign = "←" if part == "update" and parameter else "="
         self.value = tensor.shown()
-
-    # -- structure --
 
     @property
     def symbol(self):
         """str: "z₁", "∂L/∂A₂"."""
-        return self._write(self._names[0])
+        return self._writers["text"](self._name)
 
     @property
     def formula(self):
         """str: "∂L/∂z₂ = ∂L/∂r₂ · ∂r₂/∂z₂ = ∂L/∂r₂ ⊙ r₂ ⊙ (1 - r₂)"."""
-        return self._equation(self._write)
+        return self.written()[0]
 
     @property
     def numbers(self):
-        """list of str: the arithmetic of each element, of large tensors that of the first few."""
-        return [self._write.equation(line.parts(self._write), self._sign) for line in self.lines()]
+        """list of str: "z₁[0] = 0.15·0.05 + 0.2·0.1 + 0.35 = 0.3775" and so on; see `written`."""
+        return self.written()[1]
 
     @property
     def result(self):
@@ -116,54 +117,68 @@ class Step:
         """bool: whether back-propagation computes it once and uses it in several steps, `reused_by`."""
         return len(self.reused_by) > 1
 
-    def line(self, *index):
-        """The `Line` of the element at an index of `value`.
+    def written(self, form="text"):
+        """The formula, and the lines of its arithmetic.
+
+        Parameters
+        ----------
+        form : {"text", "latex", "mathml"}
+            Each a formula by itself: LaTeX without the dollars, MathML with its ``<math>``.
+
+        Returns
+        -------
+        formula : str
+        lines : list of str
+            One for each element, of large tensors the first few; one for all where elements only move.
+        """
+        write = self._writer(form)
+        formula, lines, size = [write(part) for part in self._parts], self._lines(), self.value.size
+        if all(isinstance(line.expr, (Leaf, Number)) for line in lines):
+            texts = [write.equation([write(self._name), write.array(self.value)], self._sign)]
+        else:
+            texts = [self._line(line, write) for line in lines]
+            if len(lines) < size:
+                texts.append(write.words(f"and {size - len(lines)} more: ") + write.array(self.value))
+        return write.finish(write.equation(formula, self._sign)), [write.finish(text) for text in texts]
+
+    def element(self, *index, form="text"):
+        """str: the arithmetic of one element, the neuron's for r₁ and z₁; `form` as in `written`.
 
         Raises
         ------
         ArgumentError
             If there is no such element.
         """
+        write = self._writer(form)
+        return write.finish(self._line(self.line(*index), write))
+
+    def line(self, *index):
+        """The `Line` of the element at an index of `value`."""
         fits = len(index) == self.value.ndim and all(0 <= i < d for i, d in zip(index, self.value.shape))
         if not fits:
             raise ArgumentError(f"{self.symbol} has the shape {self.value.shape}, got the index {index}.")
         at = self._tensor.stored_index(index)
-        return Line(self._tensor.leaf(at, self._names[0].symbol), self._element(at), float(self.value[index]))
+        return Line(self._tensor.leaf(at, self._name.symbol), self._element(at), float(self.value[index]))
 
-    def lines(self):
-        """list of Line: those of all elements, or of the first few; none where an element reads too much."""
+    def _lines(self):
+        """Those of all elements, or of the first few; none where an element reads too much."""
         if self._tensor.reads > _MOST_READ * self.value.size:
             return []
-        count = self.value.size if self.value.size <= self._write.most else _FIRST
+        count = self.value.size if self.value.size <= self._writers["text"].most else _FIRST
         return [self.line(*index) for index in islice(np.ndindex(*self.value.shape), count)]
 
-    @property
-    def _sign(self):
-        return "←" if self.part == "update" and self.parameter else "="
+    def _line(self, line, write):
+        return write.equation(line.parts(write), self._sign)
 
-    def _equation(self, write):
-        chain = [self._chain] if self._chain else []
-        return write.equation([write(part) for part in (*self._names, *chain, *self._formula)], self._sign)
+    def _writer(self, form):
+        if form not in self._writers:
+            raise UnknownNameError.among("form of a formula", form, self._writers)
+        return self._writers[form]
 
     def _aligned(self, latex):
         """LaTeX with the mark of alignment before its first sign."""
         sign = Latex.infix(None, self._sign)
         return latex.replace(sign, f" &{sign[1:]}", 1) if sign in latex else f"&{latex}"
-
-    def _array_alone(self, lines):
-        """Whether the numbers need no arithmetic: moved elements, constants."""
-        return not lines or all(isinstance(line.expr, (Leaf, Number)) for line in lines)
-
-    def _written(self, write):
-        """The lines below the formula."""
-        lines = self.lines()
-        if self._array_alone(lines):
-            return [write.equation([write(self._names[0]), write.array(self.value)], self._sign)]
-        texts = [write.equation(line.parts(write), self._sign) for line in lines]
-        if len(lines) < self.value.size:
-            more = f"and {self.value.size - len(lines)} more: "
-            texts.append(write.words(more) + write.array(self.value))
-        return texts
 
     def _mark(self):
         if not self.reused:
@@ -227,7 +242,7 @@ class Explanation:
 
     def text(self):
         """str: the whole as Unicode text."""
-        write, lines = self._writers[Text], [self.title, *_LEGEND, "", "Given"]
+        write, lines = self._writers["text"], [self.title, *_LEGEND, "", "Given"]
         width = max(len(write(g.left)) for g in self.given)
         for g in self.given:
             lines.append(f"  {write(g.left):{width}} = {write.array(g.value)}   {g.name}")
@@ -236,8 +251,9 @@ class Explanation:
             lines.append(f" {title}")
             for step in steps:
                 mark = f"   ↺ {step._mark()}" if step.reused else ""
-                lines.append(f"  {f'({step.number})':<5}{step.formula}{mark}")
-                lines += [f"         {line}" for line in step._written(write)]
+                formula, numbers = step.written()
+                lines.append(f"  {f'({step.number})':<5}{formula}{mark}")
+                lines += [f"         {line}" for line in numbers]
         return "\n".join(lines) + "\n"
 
     __str__ = text
@@ -249,7 +265,7 @@ class Explanation:
         return rf"\begin{{align*}}{self._aligned()}\end{{align*}}"
 
     def _aligned(self):
-        write, rows = self._writers[Latex], []
+        write, rows = self._writers["latex"], []
         for g in self.given:
             rows.append((f"{write(g.left)} &= {write.array(g.value)}", write.words(g.name)))
         for part, title, steps in self._sections():
@@ -258,8 +274,9 @@ class Explanation:
             rows.append((f"&{write.words(title)}", ""))
             for step in steps:
                 mark = rf"\quad\circlearrowleft {write.words(step._mark())}" if step.reused else ""
-                rows.append((rf"\text{{({step.number})}}\quad {step._aligned(step._equation(write))}", mark))
-                rows += [(step._aligned(text), "") for text in step._written(write)]
+                formula, numbers = step.written("latex")
+                rows.append((rf"\text{{({step.number})}}\quad {step._aligned(formula)}", mark))
+                rows += [(step._aligned(text), "") for text in numbers]
         return "\n" + " \\\\\n".join(f"{text} {mark}".rstrip() for text, mark in rows) + "\n"
 
     def _repr_latex_(self):
@@ -269,13 +286,13 @@ class Explanation:
 
     def html(self):
         """str: the whole as an HTML fragment in ASCII with MathML; it loads nothing and follows the page's colours."""
-        write, parts = self._writers[MathML], []
+        write, parts = self._writers["mathml"], []
         parts.append(
             f'<div class="fastnn-step"><style>{_STYLE}</style><p><strong>{escape(self.title)}</strong></p>'
         )
         parts.append(f"<p>{escape(' '.join(_LEGEND))}</p><h3>Given</h3><ol>")
         for g in self.given:
-            formula = write.math(write.equation([write(g.left), write.array(g.value)]))
+            formula = write.finish(write.equation([write(g.left), write.array(g.value)]))
             parts.append(f'<li>{formula} <span class="name">{escape(g.name)}</span></li>')
         parts.append("</ol>")
         for part, title, steps in self._sections():
@@ -283,11 +300,9 @@ class Explanation:
             for step in steps:
                 mark = f' <span class="mark">↺ {step._mark()}</span>' if step.reused else ""
                 reused = ' class="reused"' if step.reused else ""
-                parts.append(
-                    f'<li{reused}><span class="n">({step.number})</span>'
-                    f"{write.math(step._equation(write))}{mark}"
-                )
-                parts += [f'<div class="arithmetic">{write.math(t)}</div>' for t in step._written(write)]
+                formula, numbers = step.written("mathml")
+                parts.append(f'<li{reused}><span class="n">({step.number})</span>{formula}{mark}')
+                parts += [f'<div class="arithmetic">{line}</div>' for line in numbers]
                 parts.append("</li>")
             parts.append("</ol>")
         parts.append("</div>")

@@ -42,6 +42,10 @@ class Writer:
         first, *rest = parts
         return self.infix(sign).join([first, self.infix("=").join(rest)])
 
+    def finish(self, text):
+        """A formula that stands by itself."""
+        return text
+
     def _signed(self, piece):
         return self.minus + piece.text if piece.minus else piece.text
 
@@ -323,12 +327,11 @@ class Latex(Writer):
 
 
 class MathML(Writer):
-    """MathML Core, which browsers show by themselves; `math` puts the element around it."""
+    """MathML Core, which browsers show by themselves."""
 
     minus, dots = '<mo form="prefix">−</mo>', "<mo>…</mo>"
 
-    def math(self, text):
-        """The element around a formula."""
+    def finish(self, text):
         return f'<math displaystyle="true">{text}</math>'
 
     def infix(self, sign, tight=False):
