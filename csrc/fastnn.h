@@ -167,6 +167,30 @@ FNN_API int fnn_gradient(fnn_session *session, int index, void *values, int64_t 
  * meanwhile. */
 FNN_API int fnn_predict(fnn_session *session, const void *x, void *y, int64_t n);
 
+/* ---- perceptrons ---- */
+/* Units that decide for 1 where p = w x + b >= 0, on n samples. All arrays are contiguous and row-major; x,
+ * weights and bias are of `dtype`. */
+typedef struct fnn_perceptron {
+    int dtype;                   /* FNN_F32 or FNN_F64 */
+    int units;                   /* 1: label 1 against label 0; else unit k is label k against the rest */
+    int64_t n, features;
+    const void *x;               /* (n, features) */
+    void *weights;               /* (units, features) */
+    void *bias;                  /* (units), NULL: none */
+    /* For learning only. */
+    const int32_t *labels;       /* (n), each in [0, max(2, units)) */
+    const double *rates;         /* (max(2, units)) how far a mistake about a sample of each label moves a unit */
+    const unsigned char *active; /* (units) 0: this unit is left as it is */
+    int32_t *order;              /* (n) scratch: samples come shuffled; NULL: they come as they lie */
+} fnn_perceptron;
+/* Writes p to out (n, units), of the same type. */
+FNN_API int fnn_perceptron_decide(const fnn_perceptron *p, void *out, fnn_error *err);
+/* One epoch of the perceptron rule w += rate (y - y~) x, b += rate (y - y~), sample by sample; (seed, epoch)
+ * decide the shuffle. For each unit it adds its mistakes to `mistakes` and its |p| at them to
+ * `losses` (units). At most 2^31 - 1 samples. */
+FNN_API int fnn_perceptron_epoch(const fnn_perceptron *p, uint64_t seed, uint64_t epoch, int64_t *mistakes,
+                                 double *losses, fnn_error *err);
+
 /* ---- random numbers (Philox 4x32-10; the same bits on every machine) ---- */
 enum fnn_distribution { FNN_UNIFORM, FNN_NORMAL, FNN_TRUNCATED_NORMAL };
 /* Uniform: [a, b). Normal: mean a, deviation b; truncated: redrawn beyond two deviations. */

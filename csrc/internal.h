@@ -178,6 +178,8 @@ typedef struct {
     fnn_kernel mixed_matmul;         /* in place of matmul where the program is mixed */
     fnn_update update[OP_COUNT];     /* optimizers only */
     fnn_prepare prepare[OP_COUNT];
+    void (*perceptron_decide)(const fnn_perceptron *p, void *out);   /* out (n, units) */
+    void (*perceptron_learn)(const fnn_perceptron *p, int64_t *mistakes, double *losses);
 } fnn_kernels;
 
 /* One table per instruction set and type, made by kernels/table.c. */
@@ -185,6 +187,8 @@ const fnn_kernels *fnn_kernels_find(const char *isa, fnn_type real); /* dispatch
 
 /* ---- random numbers: rng.c ---- */
 typedef struct { uint32_t v[4]; } fnn_u32x4;
+/* Fills order (n) with a permutation of [0, n), which (seed, epoch) decides; n is below 2^31. */
+void fnn_shuffle(uint64_t seed, uint64_t epoch, int32_t *order, int64_t n);
 fnn_u32x4 fnn_philox(fnn_u32x4 counter, uint32_t key0, uint32_t key1);
 
 /* The samples that stand at positions [first, first + count) of the order of a pass. */

@@ -35,38 +35,30 @@ from .registry import reset_names
 from .seeds import set_seed
 
 __all__ = [
-    "FastNNError", "History", "Input", "Layer", "Model", "Parameter", "Predictor", "Program", "Sequential",
-    "Tensor", "activations", "callbacks", "config", "datasets", "errors", "explain", "fit_many", "get_num_threads",
-    "initializers", "keras", "layers", "load", "losses", "metrics", "ops", "optimizers", "plot", "regularizers",
+    "FastNNError", "History", "Input", "Layer", "Model", "Parameter", "Perceptron", "Predictor", "Program",
+    "Sequential", "Tensor", "activations", "callbacks", "config", "datasets", "errors", "explain", "fit_many",
+    "get_num_threads", "initializers", "keras", "layers", "load", "losses", "metrics", "ops", "optimizers", "plot", "regularizers",
     "reset_names", "schedules", "set_num_threads", "set_seed", "show_config", "utils", "value_and_grad",
 ]  # fmt: skip
 
 
 # What costs import time that most processes need not pay: found at first use.
-_MODULES = ("callbacks", "datasets", "explain", "io", "keras", "ops", "plot")
+_MODULES = ("callbacks", "datasets", "explain", "io", "keras", "ops", "plot", "sklearn")
+_MODULE_OF = {"Perceptron": "perceptron", "fit_many": "many", "load": "io", "value_and_grad": "autodiff"}
 
 if TYPE_CHECKING:
-    from . import callbacks, datasets, explain, io, keras, ops, plot  # noqa: F401
+    from . import callbacks, datasets, explain, io, keras, ops, plot, sklearn  # noqa: F401
     from .autodiff import value_and_grad
     from .io import load
     from .many import fit_many
+    from .perceptron import Perceptron
 
 
 def __getattr__(name):
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
-    if name == "load":
-        from .io import load
-
-        return load
-    if name == "fit_many":
-        from .many import fit_many
-
-        return fit_many
-    if name == "value_and_grad":
-        from .autodiff import value_and_grad
-
-        return value_and_grad
+    if name in _MODULE_OF:
+        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     if name == "__version__":
         return config.version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

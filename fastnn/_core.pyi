@@ -62,6 +62,21 @@ class Session:
     def gradient(self, index: int, out: NDArray[Any]) -> None: ...
     def check(self) -> None: ...
 
+class Perceptron:
+    def __init__(
+        self,
+        x: NDArray[Any],
+        weights: NDArray[Any],
+        bias: NDArray[Any] | None = None,
+        labels: NDArray[Any] | None = None,
+        rates: NDArray[Any] | None = None,
+        order: NDArray[Any] | None = None,
+    ) -> None: ...
+    def decide(self, out: NDArray[Any]) -> None: ...
+    def epoch(
+        self, active: NDArray[Any], mistakes: NDArray[Any], losses: NDArray[Any], seed: int = 0, epoch: int = 0
+    ) -> None: ...
+
 class Predictor:
     engine: Engine
     input_id: int

@@ -8,7 +8,7 @@ from collections import namedtuple
 cimport cython
 from cpython.buffer cimport (PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release,
                              PyObject_GetBuffer)
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from fastnn import errors
@@ -82,6 +82,18 @@ cdef extern from "internal.h" nogil:
     int fnn_set_results(fnn_session *session, const double *values, int count, fnn_error *err)
     int fnn_gradient(fnn_session *session, int index, void *values, int64_t count, fnn_error *err)
     int fnn_predict(fnn_session *session, const void *x, void *y, int64_t n)
+    ctypedef struct fnn_perceptron:
+        int dtype, units
+        int64_t n, features
+        const void *x
+        void *weights
+        void *bias
+        const int32_t *labels
+        const double *rates
+        const unsigned char *active
+        int32_t *order
+    int fnn_perceptron_decide(const fnn_perceptron *p, void *out, fnn_error *err)
+    int fnn_perceptron_epoch(const fnn_perceptron *p, uint64_t seed, uint64_t epoch, int64_t *mistakes, double *losses, fnn_error *err)
     int fnn_random(uint64_t seed, uint32_t stream, int distribution, double a, double b, double *out, int64_t n)
     int64_t fnn_permuted(uint64_t seed, uint64_t epoch, int64_t n, int64_t i)
 
@@ -517,6 +529,80 @@ cdef class Session:
         """Raises if a kernel wrote beyond a buffer of this guarded session."""
         cdef fnn_error err
         check(fnn_session_check(self.c, &err), &err)
+
+
+# ---- perceptrons ----
+
+cdef class Perceptron:
+    """Linear units on the samples of one array. All arrays are C-contiguous and held; with labels, which allow `epoch`, weights and
+    bias have to be writable.
+
+    Parameters
+    ----------
+    x : array of float32 or float64, shape (n, features)
+    weights : array of the same type, shape (units, features)
+    bias : array of the same type, shape (units,), optional
+    labels : array of int32, shape (n,), optional
+    rates : array of float64, shape (max(2, units),), optional
+    order : array of int32, shape (n,), optional
+        Overwritten in each epoch by the order of its samples, which without it come as they lie.
+    """
+
+    cdef fnn_perceptron c
+    cdef list held
+
+    def __init__(self, x, weights, bias=None, labels=None, rates=None, order=None):
+        self.held = []
+        cdef _Held rows = _Held(x, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS), units = _Held(weights, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)
+        if rows.view.ndim != 2 or units.view.ndim != 2 or rows.view.shape[1] != units.view.shape[1]:
+            raise errors.ShapeError("a perceptron needs samples (n, features) and weights (units, features)")
+        self.c.dtype = FNN_F64 if rows.dtype() == FNN_F64 else FNN_F32
+        self.c.n, self.c.features, self.c.units = rows.view.shape[0], rows.view.shape[1], units.view.shape[0]
+        self.c.x = self.hold(x, self.c.dtype, self.c.n * self.c.features, False)
+        self.c.weights = self.hold(weights, self.c.dtype, self.c.units * self.c.features, labels is not None)
+        self.c.bias = self.hold(bias, self.c.dtype, self.c.units, labels is not None)
+        self.c.labels = <const int32_t *>self.hold(labels, FNN_I32, self.c.n, False)
+        self.c.order = <int32_t *>self.hold(order, FNN_I32, self.c.n, True)
+        self.c.rates = <const double *>self.hold(rates, FNN_F64, max(2, self.c.units), False)
+
+    cdef void *hold(self, obj, int dtype, int64_t count, bint writable) except? NULL:
+        """The array's memory, kept for as long as this object; NULL for None."""
+        if obj is None:
+            return NULL
+        cdef _Held held = exactly(obj, dtype, count, writable)
+        self.held.append(held)
+        return held.view.buf
+
+    def decide(self, out):
+        """Fills `out` (n, units) with w x + b."""
+        cdef fnn_error err
+        cdef _Held held = exactly(out, self.c.dtype, self.c.n * self.c.units, True)
+        cdef int status
+        with nogil:
+            status = fnn_perceptron_decide(&self.c, held.view.buf, &err)
+        check(status, &err)
+
+    def epoch(self, active, mistakes, losses, uint64_t seed=0, uint64_t epoch=0):
+        """One epoch of the units that `active` (bool) names; adds up mistakes (int64) and losses (float64) of each."""
+        cdef fnn_error err
+        cdef _Held on = exactly(active, FNN_BOOL, self.c.units, False), counts = exactly(mistakes, FNN_I64, self.c.units, True)
+        cdef _Held sums = exactly(losses, FNN_F64, self.c.units, True)
+        cdef fnn_perceptron c = self.c
+        cdef int status
+        c.active = <const unsigned char *>on.view.buf
+        with nogil:
+            status = fnn_perceptron_epoch(&c, seed, epoch, <int64_t *>counts.view.buf, <double *>sums.view.buf, &err)
+        check(status, &err)
+
+
+cdef _Held exactly(obj, int dtype, int64_t count, bint writable):
+    """A C-contiguous buffer of so many elements of this type."""
+    cdef _Held held = _Held(obj, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if writable else 0))
+    if held.dtype() != dtype:
+        raise errors.DtypeError(f"a perceptron cannot use an array of format {held.view.format.decode()!r} here")
+    if held.view.len // held.view.itemsize != count:
+        raise errors.ShapeError(f"a perceptron needs {count} elements here, got {held.view.len // held.view.itemsize}")
+    return held
 
 
 # ---- prediction with nothing left to decide ----

@@ -97,6 +97,14 @@ class NotCompiledError(FastNNError, RuntimeError):
     """The model needs `compile` before this call."""
 
 
+class NotFittedError(FastNNError, ValueError, AttributeError):
+    """The estimator needs `fit`, or weights set by hand, before this call."""
+
+
+class ConvergenceWarning(FastNNError, UserWarning):
+    """Training ended at its last epoch with the data not learned."""
+
+
 class NonFiniteLossError(FastNNError, ArithmeticError):
     """The loss became NaN or infinite while training; the weights are those of the last finite epoch.
 

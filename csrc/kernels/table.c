@@ -17,6 +17,7 @@
 #include "gemm.c"
 #include "pairs.c"
 #include "embedding.c"
+#include "perceptron.c"
 
 #define k_in_training NULL           /* the planner takes the input that counts in its place */
 
@@ -39,4 +40,5 @@ const fnn_kernels JOIN3(fnn_kernels_, FNN_ISA, REAL_BITS) = {
 #define PREPARE(name) [OP_##name] = name##_prepare,
     .update = {UPDATES(UPDATE)},
     .prepare = {UPDATES(PREPARE)},
+    .perceptron_decide = perceptron_decide, .perceptron_learn = perceptron_learn,
 };

@@ -67,7 +67,7 @@ static inline uint32_t random_bits(void) {
 static inline REAL random_real(void) { return (REAL)((double)random_bits() / (1 << 30) - 1); }
 static inline int64_t random_below(int64_t n) { return (int64_t)(random_bits() % (uint32_t)n); }
 
-static _Alignas(FNN_ALIGN) unsigned char scratch[FNN_SCRATCH];
+static _Alignas(FNN_ALIGN) __attribute__((unused)) unsigned char scratch[FNN_SCRATCH];
 
 /* A matrix (rows, cols), `ld` elements from row to row, at any address, with sentinels before, after and
  * between its rows. The sentinel is a NaN, so one that is read shows in the result, and one that is written

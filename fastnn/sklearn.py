@@ -1,0 +1,130 @@
+"""fastnn's estimators with scikit-learn's base classes; needs the extra `sklearn`."""
+
+from .errors import MissingExtraError
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as error:
+    raise MissingExtraError.of("fastnn.sklearn", "scikit-learn 1.6 or newer", "sklearn") from error
+
+import numpy as np
+
+from . import perceptron
+from .errors import ArgumentError
+
+__all__ = ["Perceptron"]
+
+_REALS = (np.float64, np.float32)
+
+
+class Perceptron(ClassifierMixin, BaseEstimator, perceptron.Perceptron):
+    """`fastnn.Perceptron` as an estimator of scikit-learn, with the constructor of its ``Perceptron``.
+
+    It stands wherever an estimator does: in pipelines, searches, ensembles that need no sample weights, with
+    data frames. `tol` is 1e-3 as there, so `fit` ends, without a warning, when the loss stands still too.
+
+    Parameters
+    ----------
+    penalty : None, default None
+        There are no penalties: anything else is refused by `fit`.
+    alpha : float, default 0.0001
+        Of the penalty, which is not there.
+    l1_ratio : float, default 0.15
+        Of the penalty, which is not there.
+    fit_intercept : bool, default True
+    max_iter : int, default 1000
+    tol : float or None, default 1e-3
+    shuffle : bool, default True
+    verbose : int, default 0
+    eta0 : float, default 1.0
+        See `fastnn.Perceptron`.
+    n_jobs : int, optional
+        Changes nothing: all classes are learned in one walk over the samples, on one thread.
+    random_state : int, numpy.random.RandomState, numpy.random.Generator or None, default 0
+        See `fastnn.Perceptron`.
+    early_stopping : bool, default False
+        True is refused by `fit`.
+    validation_fraction : float, default 0.1
+        Of early stopping, which is not there.
+    n_iter_no_change : int, default 5
+    class_weight : dict, "balanced" or None
+        See `fastnn.Perceptron`.
+    warm_start : bool, default False
+
+    Attributes
+    ----------
+    coef_, intercept_, classes_, n_features_in_, n_iter_, mistakes_
+        See `fastnn.Perceptron`.
+    feature_names_in_ : ndarray of str, shape (n_features,)
+        The columns of a data frame that `fit` was given.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from fastnn.sklearn import Perceptron
+    >>> X, y = load_iris(return_X_y=True)
+    >>> bool(cross_val_score(make_pipeline(StandardScaler(), Perceptron()), X, y).mean() > 0.8)
+    True
+    """
+
+    _convergence_warning = ConvergenceWarning
+
+    def __init__(
+        self,
+        *,
+        penalty=None,
+        alpha=0.0001,
+        l1_ratio=0.15,
+        fit_intercept=True,
+        max_iter=1000,
+        tol=1e-3,
+        shuffle=True,
+        verbose=0,
+        eta0=1.0,
+        n_jobs=None,
+        random_state=0,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=5,
+        class_weight=None,
+        warm_start=False,
+    ):
+        self.penalty = penalty
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.tol = tol
+        self.shuffle = shuffle
+        self.verbose = verbose
+        self.eta0 = eta0
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+
+    def _check_arguments(self):
+        super()._check_arguments()
+        for name, value, only in (("penalty", self.penalty, None), ("early_stopping", self.early_stopping, False)):
+            if value != only:
+                raise ArgumentError(f"Perceptron: {name} is not supported, leave it at {only} (got {value!r}).")
+
+    def _samples_and_classes(self, X, y, reset):
+        X, y = validate_data(self, X, y, reset=reset, dtype=_REALS, order="C")
+        check_classification_targets(y)
+        return X, y
+
+    def _samples(self, X):
+        return validate_data(self, X, reset=False, dtype=_REALS, order="C")
+
+    def _check_fitted(self):
+        check_is_fitted(self)

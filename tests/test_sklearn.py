@@ -1,0 +1,93 @@
+"""fastnn.sklearn beside scikit-learn itself: its own checks of estimators, and its Perceptron as the reference."""
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import sklearn.linear_model
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import fastnn as fnn
+from fastnn.sklearn import Perceptron
+
+
+@parametrize_with_checks([Perceptron()])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+def test_the_constructor_is_that_of_scikit_learn():
+    assert Perceptron().get_params() == sklearn.linear_model.Perceptron().get_params()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("arguments", [{}, {"fit_intercept": False}, {"eta0": 0.25}])
+def test_weights_are_those_of_scikit_learn(dtype, classes, arguments, rng):
+    """From the same start, with no ties on the way, in the order of the samples."""
+    x, y = rng.normal(size=(150, 6)).astype(dtype), rng.integers(0, classes, 150)
+    coef, intercept = rng.normal(size=(1 if classes == 2 else classes, 6)), np.zeros(1 if classes == 2 else classes)
+    arguments = {"shuffle": False, "tol": None, "max_iter": 7} | arguments
+    ours, theirs = Perceptron(warm_start=True, **arguments), sklearn.linear_model.Perceptron(**arguments)
+    ours.set_weights(coef.astype(dtype), intercept, range(classes))
+    for model, given in ((ours, {}), (theirs, {"coef_init": coef.copy(), "intercept_init": intercept.copy()})):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(x, y, **given)
+    tolerance = 1e-4 if dtype == "float32" else 1e-12
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=tolerance)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=tolerance)
+    np.testing.assert_array_equal(ours.predict(x), theirs.predict(x))
+
+
+def test_tol_ends_at_the_epoch_of_scikit_learn(rng):
+    x = rng.normal(size=(300, 4))
+    y = (x.sum(axis=1) > 0) ^ (rng.random(300) < 0.1)
+    start = rng.normal(size=(1, 4))
+    ours = Perceptron(warm_start=True, shuffle=False).set_weights(start, 0, [False, True])
+    theirs = sklearn.linear_model.Perceptron(shuffle=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ours.fit(x, y), theirs.fit(x, y, coef_init=start.copy(), intercept_init=np.zeros(1))
+    assert ours.n_iter_ == theirs.n_iter_
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-12)
+
+
+def test_pipelines_and_searches(rng):
+    x, y = rng.normal(size=(200, 5)), rng.integers(0, 3, 200)
+    x[np.arange(200), y] += 6
+    search = GridSearchCV(make_pipeline(StandardScaler(), Perceptron()), {"perceptron__eta0": [0.1, 1.0]}, cv=3)
+    assert search.fit(x, np.array(["a", "b", "c"])[y]).best_score_ > 0.95
+    assert clone(search.best_estimator_[-1]).get_params()["eta0"] == search.best_params_["perceptron__eta0"]
+
+
+@pytest.mark.parametrize("given", [{"penalty": "l2"}, {"early_stopping": True}])
+def test_what_is_not_there_is_refused(given):
+    with pytest.raises(fnn.errors.ArgumentError, match=f"{[*given][0]} is not supported, leave it at"):
+        Perceptron(**given).fit([[0.0], [1.0]], [0, 1])
+
+
+def test_errors_and_warnings_are_those_of_scikit_learn():
+    with pytest.warns(ConvergenceWarning, match="did not converge"):
+        Perceptron(tol=None, max_iter=5).fit([[0.0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0])
+    with pytest.raises(NotFittedError):
+        Perceptron().predict([[0.0]])
+    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+        Perceptron().fit([[0.0], [1.0]], [0.5, 1])
+
+
+def test_without_scikit_learn_the_extra_is_named():
+    code = (
+        "import sys\nsys.modules['sklearn'] = None\nimport fastnn\n"
+        "try: fastnn.sklearn\nexcept fastnn.errors.MissingExtraError as error: print(error)"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "fastnn.sklearn needs scikit-learn" in printed and "extra 'sklearn'" in printed
