@@ -770,7 +770,7 @@ static void make_chains(planner *w, const int *first) {
 
 /* Products take rows at any distance from each other. */
 static bool takes_any_rows(const fnn_task *t) {
-    return t->op == OP_matmul || t->op == OP_matmul_nt || t->op == OP_matmul_tn;
+    return t->op == OP_matmul || t->op == OP_matmul_int8 || t->op == OP_matmul_nt || t->op == OP_matmul_tn;
 }
 
 static void find_readers(fnn_session *s) {
