@@ -1,11 +1,14 @@
-"""benchmarks/compare.py: what counts as slower."""
+"""benchmarks: what counts as slower, and that every op is measured."""
 
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from fastnn import _core
 
 COMPARE = Path(__file__).parent.parent / "benchmarks" / "compare.py"
 
@@ -62,3 +65,29 @@ def test_the_worst_comes_first_and_the_margin_is_the_users(tmp_path):
 def test_files_without_a_common_figure_are_refused(tmp_path):
     done = compare(tmp_path, {"a": {"fastnn": side(1.0)}}, {"b": {"fastnn": side(1.0)}})
     assert done.returncode == 2 and "no figures in common" in done.stderr
+
+
+@pytest.fixture
+def kernels(monkeypatch):
+    monkeypatch.syspath_prepend(COMPARE.parent.parent)
+    return importlib.import_module("benchmarks.kernels")
+
+
+def test_every_op_has_a_case_that_runs(kernels):
+    for op, info in _core.OPS.items():
+        if op not in kernels.IDLE and not info.rule.startswith("MATMUL"):
+            for case in kernels.variants(op, 4, 32).values():
+                run, moved = case.runner(None, 2)
+                run()
+                assert moved > 0, op
+    for case in kernels.products(4, 16, 8).values():
+        case.runner(None, 2)[0]()
+
+
+def test_bytes_of_an_op_are_those_of_its_operands_and_results(kernels):
+    moved = {name: case.runner(None, 3)[1] for op in ("add", "adam", "embedding", "sum_rows")
+             for name, case in kernels.variants(op, 4, 32).items()}  # fmt: skip
+    assert moved == {
+        "add": 3 * 4 * 4 * 32, "add, columns": 4 * (2 * 4 * 32 + 32), "add, rows": 4 * (2 * 4 * 32 + 4),
+        "adam": 7 * 4 * 4 * 32, "embedding": 4 * (2 * 4 * 32 + 4), "sum_rows": 4 * (4 * 32 + 32),
+    }  # fmt: skip
