@@ -136,6 +136,15 @@ def test_operators_loaded_layers_and_nested_models(tmp_path):
     check(compiled(x, stored(x)), data[0][0], data[1]["two"])
 
 
+def test_a_layer_called_twice_is_two_layers():
+    x = layers.Input((2,))
+    twice = layers.Dense(2, "tanh", name="twice")
+    made = check(compiled(x, twice(twice(x))), [[0.5, -1.0]], [[0.2, 0.1]])
+    assert [s.symbol for s in made.steps if s.part == "forward"] == ["z₁", "r₁", "z₂", "r₂"]
+    [kernel] = [s for s in made.steps if s.part == "backward" and s.parameter == "twice/kernel"]
+    assert kernel.formula == ("∂L/∂A₁ = ∂L/∂z₁ · ∂z₁/∂A₁ + ∂L/∂z₂ · ∂z₂/∂A₁ = ∂L/∂z₂ r₁ᵀ + ∂L/∂z₁ r₀ᵀ")
+
+
 # What no layer emits, as an activation of one's own.
 FUNCTIONS = [
     lambda x: ops.sin(x) * ops.cos(x),
@@ -187,9 +196,8 @@ def test_every_loss_has_a_case_and_every_op_a_formula():
     cases = {getattr(losses, row.values[0]["class"]) for row in of_kind("loss")}
     apart = {losses.TracedLoss}  # what one's own become
     assert set(losses.registry._classes.values()) - cases - apart == set()
-    never = {"pack", "unpack"} | {
-        op for op in _core.OPS if op.endswith("_accuracy")
-    }  # between layouts; metrics
+    # Between layouts, in predictors, as metrics: no gradient passes through these.
+    never = {"pack", "unpack", "matmul_int8"} | {op for op in _core.OPS if op.endswith("_accuracy")}
     assert set(FORMULAS) | set(UPDATES) == set(_core.OPS) - never
 
 

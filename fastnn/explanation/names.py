@@ -88,12 +88,19 @@ class Names:
                     self._give(i, "u", between)
 
     def _layers(self):
-        """(part, nodes) of each layer, loss and penalty."""
-        run = self._run
-        for (part, _), nodes in groupby(
-            run.forward, lambda n: (run.part[n.outputs[0]], run.scope(n.outputs[0]))
-        ):
-            yield part, list(nodes)
+        """(part, nodes) of each call of a layer, loss and penalty."""
+        run, tensors = self._run, self._run.program.tensors
+        parts = groupby(run.forward, lambda n: (run.part[n.outputs[0]], run.scope(n.outputs[0])))
+        for (part, _), nodes in parts:
+            call, used = [], set()
+            for node in nodes:
+                uses = {(node.op, i) for i in node.inputs if tensors[i].kind == "param"}
+                if uses & used:  # a layer that is called on its own output begins anew
+                    yield part, call
+                    call, used = [], set()
+                call.append(node)
+                used |= uses
+            yield part, call
 
     def _leaves(self, tensor, nodes):
         """Whether another layer than that of these nodes reads a tensor, or the user."""
