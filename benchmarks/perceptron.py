@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 
 from . import environment
-from .__main__ import show
+from .report import show
 
 SAMPLES, FEATURES, EPOCHS = 20_000, 100, (2, 22)
 

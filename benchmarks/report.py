@@ -11,9 +11,9 @@ RESULTS = Path(__file__).parent / "results"
 def table(title, rows, columns):
     """Prints rows {name: {column: number}} under a title."""
     width = max(map(len, rows)) + 2
-    print(f"\n{title}\n{'':{width}}" + "".join(f"{c:>16}" for c in columns))
+    print(f"\n{title}\n{'':{width}}" + "".join(f"{c:>18}" for c in columns))
     for name, row in rows.items():
-        cells = (f"{row[c]:>16.4g}" if c in row else f"{'':>16}" for c in columns)
+        cells = (f"{row[c]:>18.4g}" if c in row else f"{'':>18}" for c in columns)
         print(f"{name:{width}}" + "".join(cells), flush=True)
 
 

@@ -1,10 +1,13 @@
-"""Small data sets that come with fastnn."""
+"""Small data sets that come with fastnn, or are made by a formula."""
 
 from importlib.resources import files
 
 import numpy as np
 
-__all__ = ["load_digits"]
+from . import seeds
+from .arguments import check_float, check_int
+
+__all__ = ["load_digits", "make_clock"]
 
 
 def load_digits():
@@ -35,3 +38,57 @@ def load_digits():
     """
     with (files(__package__) / "data" / "digits.npz").open("rb") as file, np.load(file) as arrays:
         return arrays["images"].astype(np.float32), arrays["labels"].astype(np.int64)
+
+
+def make_clock(n_samples=1000, *, size=16, noise=0.0, random_state=None):
+    """Draw pictures of a clock's hand, and the hours that they show.
+
+    The dial has 24 hours, so that one turn of the hand is a day: 0 is at the top, 6 to the right. A pixel at the
+    distance d from the hand, a line from the centre to 0.9 of the way to the edge, is exp(-d^2), d in pixels.
+
+    Parameters
+    ----------
+    n_samples : int, default 1000
+    size : int, default 16
+        Height and width of a picture in pixels.
+    noise : float, default 0
+        Standard deviation of what is added to each pixel.
+    random_state : int, numpy.random.Generator or None
+        Decides hours and noise. None takes a seed that follows from `fastnn.set_seed`, if that was called.
+
+    Returns
+    -------
+    x : ndarray of float32, shape (n_samples, size * size)
+        Pixels, row after row of each picture.
+    y : ndarray of float32, shape (n_samples,)
+        The hours, drawn evenly from [0, 24).
+
+    Examples
+    --------
+    An error in hours has to go round the dial, where 23:59 and 0:01 are two minutes apart:
+
+    >>> from fastnn import datasets, ops
+    >>> def hours_apart(y_true, y_pred):
+    ...     turns = (y_pred - y_true) / 24
+    ...     return 24 * ops.abs(turns - ops.floor(turns + 0.5))
+    >>> x, y = datasets.make_clock(200, random_state=0)
+    >>> x.shape, bool(0 <= y.min() and y.max() < 24)
+    ((200, 256), True)
+    """
+    check_int("make_clock", "n_samples", n_samples, low=1)
+    check_int("make_clock", "size", size, low=2)
+    check_float("make_clock", "noise", noise, low=0)
+    if not isinstance(random_state, np.random.Generator):
+        seed = seeds.next_seed() if random_state is None else check_int("make_clock", "random_state", random_state, low=0)
+        random_state = np.random.default_rng(seed)
+    y = random_state.uniform(0, 24, n_samples).astype(np.float32)
+    y[y == 24] = 0  # rounded up
+    angle = y * np.float32(np.pi / 12)
+    right, up = np.sin(angle)[:, None], np.cos(angle)[:, None]
+    place = np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2)
+    across, above = np.tile(place, size), np.repeat(-place, size)
+    along = np.clip(right * across + up * above, 0, np.float32(0.45 * size))  # the hand's nearest point
+    x = np.exp(-((across - along * right) ** 2) - (above - along * up) ** 2)
+    if noise:
+        x += noise * random_state.standard_normal(x.shape, dtype=np.float32)
+    return x, y

@@ -154,3 +154,20 @@ def test_digits():
     x[:] = 0
     assert datasets.load_digits()[0].any()
     assert (files("fastnn") / "data" / "digits.LICENSE.txt").is_file()
+
+
+def test_the_clock_shows_its_hour():
+    """The hand's direction, read from the pictures by their centre of mass, is the hour's."""
+    x, y = datasets.make_clock(500, random_state=1)
+    assert x.shape == (500, 256) and x.dtype == y.dtype == np.float32 and 0 <= y.min() and y.max() < 24
+    pictures, place = x.reshape(-1, 16, 16), np.arange(16) - 7.5
+    right, up = (pictures * place).sum(axis=(1, 2)), (pictures * -place[:, None]).sum(axis=(1, 2))
+    turns = np.arctan2(right, up) / (2 * np.pi) - y / 24
+    assert np.abs(turns - np.round(turns)).max() * 24 < 0.1
+    assert y.std() > 6 and x.max() <= 1 and x.min() >= 0
+    again = datasets.make_clock(500, random_state=np.random.default_rng(1), noise=0.1)
+    np.testing.assert_array_equal(again[1], y)
+    assert 0.09 < (again[0] - x).std() < 0.11
+    assert datasets.make_clock(3, size=9)[0].shape == (3, 81)
+    with pytest.raises(fnn.errors.ArgumentError, match="size must be at least 2, got 1"):
+        datasets.make_clock(size=1)
