@@ -39,7 +39,7 @@ explanation = model.explain_step(x, y)
 print(explanation)
 
 # %%
-# Marked are the factors that are used again. :math:`\partial L / \partial r_1` is needed for the weights and the
+# Marked are the factors that are used again. :math:`\partial L / \partial r_2` is needed for the weights and the
 # biases of its layer and for everything before it; without the mark's rule, "once and kept", a net of ten layers would
 # work out its last factor ten times.
 #
