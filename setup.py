@@ -18,6 +18,9 @@ FLAGS = [
     "-fvisibility=hidden", "-pthread", "-Wno-psabi",
 ]  # fmt: skip
 
+# The loops of a product begin at a cache line: elsewhere they lose some percent where two threads share a core.
+KERNEL_FLAGS = ["-falign-loops=64"]
+
 # Processor family: {instruction set: the flags that build its table}; csrc/dispatch.c chooses among them.
 INSTRUCTION_SETS = {
     "x86-64": {
@@ -73,7 +76,7 @@ class BuildExt(build_ext):
                 [source],
                 output_dir=folder,
                 macros=[("FNN_ISA", name), ("REAL_BITS", str(bits))],
-                extra_postargs=FLAGS + flags,
+                extra_postargs=FLAGS + KERNEL_FLAGS + flags,
             )
         return target
 

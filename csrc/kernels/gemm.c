@@ -24,6 +24,7 @@ enum { NR = 2 * VL };
 enum {
     KC = 1536 / (int)sizeof(REAL), /* summed indices a block: a panel's share stays in the L1 cache */
     MC = 96,                       /* rows a block: MC x KC operands (144 KiB) stay in the L2 cache */
+    FETCH = (256 << 10) / (int)sizeof(REAL), /* elements of a kernel above which it is not in the L2 cache */
     TRANSPOSED = (int)(FNN_SCRATCH / 4 * 3 / (sizeof(REAL) * KC * NR)), /* panels of a transposed slab */
     ROWS_TN = 1024 / (int)sizeof(REAL),          /* rows of the batch a block in matmul_tn */
     TILES_TN = 96 / MR,                          /* tiles of a strip there */
@@ -32,6 +33,14 @@ enum {
 };
 
 _Static_assert(KC % NR == 0, "a slab is cut at panels");
+
+/* Begins to bring elements [0, n) into the cache: the L1 cache to be written, the L2 cache to be read. */
+INLINE void fetch_to_write(const REAL *p, int64_t n) {
+    for (int64_t i = 0; i < n; i += LINE) __builtin_prefetch(p + i, 1, 3);
+}
+INLINE void fetch_to_read(const REAL *p, int64_t n) {
+    for (int64_t i = 0; i < n; i += LINE) __builtin_prefetch(p + i, 0, 2);
+}
 
 /* Size of a piece when n is cut into the fewest near-equal pieces of at most `limit`. */
 INLINE int64_t piece(int64_t n, int64_t limit) {
@@ -57,6 +66,7 @@ typedef struct {
     int64_t panel;          /* elements from one panel of w to the next */
     bool resume;            /* start from the partial sums in out */
     bool relu;
+    bool fetch;             /* w and out come from afar: each tile asks for what the tiles after it need */
 } block;
 /* x (m, k) ld ldx; w (k, NR) contiguous, a panel; out (m, cols) ld ldo; bias (cols) or NULL; cols may exceed
  * the tile */
@@ -151,13 +161,20 @@ static void rows_times_panels(const block *b, int64_t m, const REAL *x, const RE
     if (m <= LOW)
         for (const int64_t wide = low_tiles[m].panels * NR; cols - n > wide - NR; n += wide)
             low_tiles[m].run(b, x, w + n / NR * b->panel, out + n, bias ? bias + n : NULL, cols - n);
+    /* Each tile asks for its share of the next panel and for the next tile's part of out. */
+    const int64_t share = b->fetch && count > 2 ? (b->k + count - 1) / count * NR : 0;
     for (; n < cols; n += NR) {
         const REAL *panel = w + n / NR * b->panel, *add = bias ? bias + n : NULL;
+        const REAL *next = panel + (cols - n > NR ? b->panel : 0);
         const tile_fn *run = cols - n > VL ? panel_tiles : half_tiles;
-        int64_t r = 0;
-        for (; r < more * (low + 1); r += low + 1)
-            run[low + 1](b, x + r * b->ldx, panel, out + r * b->ldo + n, add, cols - n);
-        for (; r < m; r += low) run[low](b, x + r * b->ldx, panel, out + r * b->ldo + n, add, cols - n);
+        for (int64_t i = 0, r = 0; i < count; i++) {
+            const int64_t height = low + (i < more);
+            fetch_to_read(next + i * share, share);
+            for (int64_t h = 0; share && i + 1 < count && h < low; h++)
+                fetch_to_write(out + (r + height + h) * b->ldo + n, NR);
+            run[height](b, x + r * b->ldx, panel, out + r * b->ldo + n, add, cols - n);
+            r += height;
+        }
     }
 }
 
@@ -181,7 +198,8 @@ static void k_matmul(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
                          .ldo = to->ld,
                          .panel = t->layout.stride_k * NR,
                          .resume = k > 0,
-                         .relu = last && t->relu};
+                         .relu = last && t->relu,
+                         .fetch = t->layout.size > FETCH};
         for (int64_t r = lo; r < hi; r += mc)
             rows_times_panels(&b, r + mc < hi ? mc : hi - r, x + r * in->ld + k, w + k * NR, out + r * to->ld,
                               last ? bias : NULL, cols);
@@ -328,6 +346,14 @@ static void pack_panel(int64_t n, const REAL *dy, int64_t ldy, int64_t cols, REA
         for (int j = 0; j < NR; j += VL) v_store(to + j, load_some(dy + j, cols - j));
 }
 
+/* An update is about to read and write n elements from `at` on. */
+static void fetch_updated(const fnn_task *t, int64_t at, int64_t n) {
+    if (!t->update) return;
+    fetch_to_write((const REAL *)t->w + at, n);
+    for (int i = 0; i < FNN_MAX_SLOTS; i++)
+        if (t->slot[i]) fetch_to_write((const REAL *)t->slot[i] + at, n);
+}
+
 /* What becomes of a finished tile g (m, NR) from element `at` of the layout on, `cols` columns left: zeros in
  * the padding, and with an update the output, if wanted, the penalty and the update. */
 static void finish_tile(const fnn_task *t, int64_t at, int64_t cols, int64_t m, REAL *g) {
@@ -379,6 +405,7 @@ static void k_matmul_tn(const fnn_task *t, int64_t lo, int64_t hi, void *scratch
                                       at = (q * l->stride_k + i * MR) * NR;
                         REAL *g = out ? out + at
                                       : sums + (block < rows ? (q - p) * TILES_TN + i - s : 0) * TILE_SIZE;
+                        if (r + block >= rows) fetch_updated(t, at, m * NR);
                         if (pack) run[m](n, xp + (i - s) * MR * n, MR, yp, g, r > 0);
                         else run[m](n, x + i * MR, ldx, yp, g, r > 0);
                         if (r + block >= rows) finish_tile(t, at, cols, m, g);
