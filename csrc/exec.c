@@ -265,6 +265,8 @@ static int begin(fnn_session *s, const fnn_pass *pass, fnn_error *err) {
     if (s->selected && pass->n > s->n_selected)
         return fnn_fail(err, FNN_ERR_ARGUMENT, "a pass over %lld samples of %lld selected", (long long)pass->n,
                         (long long)s->n_selected);
+    if (pass->shuffle < 0)
+        return fnn_fail(err, FNN_ERR_ARGUMENT, "a shuffle of %lld samples", (long long)pass->shuffle);
     int64_t steps = (pass->n - 1) / pass->batch_size + 1;
     if (pass->first_step < 0 || pass->first_step > steps)
         return fnn_fail(err, FNN_ERR_ARGUMENT, "step %lld of %lld", (long long)pass->first_step,
@@ -291,6 +293,7 @@ static int begin(fnn_session *s, const fnn_pass *pass, fnn_error *err) {
     s->pass = *pass;
     s->steps_done = pass->first_step;
     s->next.step = -1;
+    s->asked = -1;
     s->steps_total = steps;
     s->step.seed = pass->seed;
     s->step.epoch = pass->epoch;
@@ -338,6 +341,7 @@ static int one_step(fnn_session *s, double lr, int threads, fnn_error *err) {
         set_batch(s, &s->batch, s->steps_done);
         choose(s, &s->batch, 0, s->batch.rows);
     }
+    fnn_read_ahead(s);
     if (s->steps_done + 1 < s->steps_total) set_batch(s, &s->next, s->steps_done + 1);
     else s->next.step = -1;
     s->step.rows = s->batch.rows;

@@ -141,7 +141,9 @@ FNN_API int fnn_select(fnn_session *session, const int64_t *rows, int64_t count,
 
 typedef struct fnn_pass {   /* one walk over n samples */
     int64_t n, batch_size;
-    int shuffle;            /* 0 or 1 */
+    /* 0: in order; 1: in any order; w > 1: mixed within windows of w samples, each of which is made of up to 32
+     * pieces of the arrays, so that these are read in large pieces. */
+    int64_t shuffle;
     int check_finite;       /* refuse NaN and infinities in inputs, targets and weights */
     uint64_t seed, epoch;   /* with the sample index, they key shuffling and dropout */
     int64_t first_step;     /* where to go on (resume) */

@@ -193,6 +193,10 @@ fnn_u32x4 fnn_philox(fnn_u32x4 counter, uint32_t key0, uint32_t key1);
 
 /* The samples that stand at positions [first, first + count) of the order of a pass. */
 void fnn_order(const fnn_pass *pass, int64_t first, int64_t count, int64_t *samples);
+/* Where a pass is mixed within windows: its piece `i` of `size` samples begins at sample `start` (and goes on at
+ * sample 0 after the last one), and a window is `count` pieces. False where it is not. */
+typedef struct { int64_t start, size, count; } fnn_piece;
+bool fnn_piece_of(const fnn_pass *pass, int64_t i, fnn_piece *piece);
 
 /* ---- threads.c ---- */
 /* A job runs once on each of the threads granted, the caller being thread 0. One caller holds the pool at a
@@ -315,6 +319,7 @@ struct fnn_session {
     fnn_batch batch, next;           /* next is chosen, and foreseen, while the one before it is at work */
     const int64_t *selected;         /* see fnn_select; NULL: all rows */
     int64_t n_selected, highest_selected;
+    int64_t asked;                   /* pieces that were asked for, see fnn_read_ahead */
     /* cursor */
     fnn_pass pass;
     int64_t steps_done, steps_total;
@@ -346,6 +351,8 @@ static inline bool fnn_rows_collide(int64_t bytes) { return bytes >= 1024 && byt
 
 /* Begins to bring samples [lo, hi) of the next batch into the cache. */
 void fnn_foresee(const fnn_session *s, int64_t lo, int64_t hi);
+/* Asks the system for what the next window of a pass, or the samples to come of one in order, will read. */
+void fnn_read_ahead(fnn_session *s);
 void fnn_gather(fnn_session *s, int port, int64_t lo, int64_t hi, fnn_error *fault);
 void fnn_scatter(fnn_session *s, int port, int64_t lo, int64_t hi);
 

@@ -121,13 +121,62 @@ int64_t fnn_permuted(uint64_t seed, uint64_t epoch, int64_t n, int64_t i) {
     return through(&f, i);
 }
 
-void fnn_order(const fnn_pass *pass, int64_t first, int64_t count, int64_t *samples) {
-    if (!pass->shuffle) {
-        for (int64_t i = 0; i < count; i++) samples[i] = first + i;
-        return;
+/* ---- the order of a pass ---- */
+
+/* A pass mixed within windows. Its samples, counted from `start` on, are cut into pieces; the order of the whole
+ * pieces is shuffled, and `count` of them at a time are a window, within which the samples are shuffled. What is
+ * less than a piece stands last; `start` moves from epoch to epoch, so that it is another part of the samples. */
+typedef struct { int64_t size, count, whole, start; network pieces; } windows;
+
+enum { PIECES = 32 };
+
+static bool has_windows(const fnn_pass *pass) { return pass->shuffle > 1 && pass->shuffle < pass->n; }
+
+static windows windows_of(const fnn_pass *pass) {
+    windows w = {.count = pass->shuffle < PIECES ? pass->shuffle : PIECES};
+    w.size = pass->shuffle / w.count;
+    w.whole = pass->n / w.size;
+    w.pieces = network_of(pass->seed, pass->epoch, w.whole);
+    w.start = (int64_t)(mix(w.pieces.times) % (uint64_t)pass->n);
+    return w;
+}
+
+static int64_t piece_start(const windows *w, int64_t n, int64_t i) {
+    int64_t at = (i < w->whole ? through(&w->pieces, i) : w->whole) * w->size + w->start;
+    return at < n ? at : at - n;
+}
+
+bool fnn_piece_of(const fnn_pass *pass, int64_t i, fnn_piece *piece) {
+    if (!has_windows(pass)) return false;
+    windows w = windows_of(pass);
+    *piece = (fnn_piece){piece_start(&w, pass->n, i), w.size, w.count};
+    if (i == w.whole) piece->size = pass->n - w.whole * w.size;
+    return true;
+}
+
+static void mix_windows(const fnn_pass *pass, int64_t first, int64_t count, int64_t *samples) {
+    const windows w = windows_of(pass);
+    const int64_t n = pass->n, span = w.size * w.count;
+    while (count > 0) {
+        int64_t window = first / span, base = window * span;
+        int64_t size = n - base < span ? n - base : span, end = base + size;
+        const network f = network_of(mix(pass->seed + ROOT * (uint64_t)(window + 1)), pass->epoch, size);
+        for (; count > 0 && first < end; first++, count--) {
+            int64_t at = base + through(&f, first - base), sample = piece_start(&w, n, at / w.size) + at % w.size;
+            *samples++ = sample < n ? sample : sample - n;
+        }
     }
-    const network f = network_of(pass->seed, pass->epoch, pass->n);
-    for (int64_t i = 0; i < count; i++) samples[i] = through(&f, first + i);
+}
+
+void fnn_order(const fnn_pass *pass, int64_t first, int64_t count, int64_t *samples) {
+    if (pass->shuffle == 0) {
+        for (int64_t i = 0; i < count; i++) samples[i] = first + i;
+    } else if (has_windows(pass)) {
+        mix_windows(pass, first, count, samples);
+    } else {
+        const network f = network_of(pass->seed, pass->epoch, pass->n);
+        for (int64_t i = 0; i < count; i++) samples[i] = through(&f, first + i);
+    }
 }
 
 /* Fisher and Yates's shuffle with the numbers of SplitMix64: for those who have room for the whole order, in a

@@ -35,7 +35,8 @@ cdef extern from "internal.h" nogil:
         int64_t strides[8]
     ctypedef struct fnn_pass:
         int64_t n, batch_size
-        int shuffle, check_finite
+        int64_t shuffle
+        int check_finite
         uint64_t seed, epoch
         int64_t first_step
     ctypedef struct fnn_op_info:
@@ -476,7 +477,7 @@ cdef class Session:
             check(fnn_select(self.c, <const int64_t *>held.view.buf, held.view.len // 8, &err), &err)
             self.selected = held
 
-    def begin(self, int64_t n, int64_t batch_size, bint shuffle=False, bint check_finite=True, uint64_t seed=0, uint64_t epoch=0,
+    def begin(self, int64_t n, int64_t batch_size, int64_t shuffle=0, bint check_finite=True, uint64_t seed=0, uint64_t epoch=0,
               int64_t first_step=0):
         cdef fnn_error err
         cdef fnn_pass a_pass

@@ -130,7 +130,8 @@ def identity(model, source):
         "number of samples": source.count,
         "indices": None if source.selected is None else zlib.crc32(source.selected),
         "steps an epoch": source.steps,
-        "shuffle": source.shuffle,
+        # As it was written before windows came.
+        "shuffle": source.shuffle if source.shuffle > 1 else bool(source.shuffle),
         "seed": source.seed,
         "values": list(model._value_names),
     }

@@ -6,7 +6,7 @@ for, while the engine gathers a batch.
 
 import numpy as np
 
-from .arguments import check_float
+from .arguments import check_float, check_int
 from .errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeError
 
 
@@ -225,6 +225,18 @@ def selections(indices, count, what):
             f"{what} needs an array of row numbers, or a pair of them, got {type(indices).__name__}"
         )
     return selection(indices, count, what), None
+
+
+def shuffle_of(shuffle):
+    """What the engine takes: 0 for no shuffle, 1 for one of all samples, or the samples of a window."""
+    if isinstance(shuffle, (bool, np.bool_)):
+        return int(shuffle)
+    try:
+        return check_int("fit", "shuffle", shuffle, 0)
+    except ArgumentTypeError:
+        raise ArgumentTypeError(
+            f"fit: shuffle must be True, False or the samples of a window, got {shuffle!r}; for example 100_000"
+        ) from None
 
 
 def class_weights(class_weight, target, what):

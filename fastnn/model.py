@@ -584,9 +584,10 @@ class Model(Layer):
         validation_split : float, default 0.0
             Fraction of the samples, the last ones before shuffling, to validate on instead of training.
         validation_data : (x, y) or (x, y, sample_weight), or an iterable of batches, optional
-        shuffle : bool, default True
-            A new order each epoch; it follows from `seed`. Of an iterable the order of the batches, where it
-            has `__getitem__` and `__len__`.
+        shuffle : bool or int, default True
+            A new order each epoch; it follows from `seed`. A number of samples: a window, for files larger than
+            memory; see the notes. Of an iterable the order of the batches, where it has `__getitem__` and
+            `__len__`.
         class_weight : dict of int to float, optional
             Weight of the samples of each class.
         sample_weight : array_like, shape (n,), or list or dict of them, optional
@@ -620,6 +621,13 @@ class Model(Layer):
 
         Notes
         -----
+        Arrays mapped from a file (`numpy.load(path, mmap_mode="r")`) may be of any size: nothing but the batch is
+        held. Where they fit into memory, the default shuffle costs about what it costs in memory. Where they do
+        not, it would fetch each sample from the disk by itself: `shuffle=w` mixes samples within windows of w,
+        and a window is made of 32 pieces from all over the file, drawn anew in each epoch. So the disk is read in
+        pieces of w / 32 samples, the next window while this one is trained on; about two windows should fit into
+        memory. Files in order of their classes want large windows.
+
         An iterable is read by a thread of its own, a few batches ahead, while the engine trains; its errors
         come out of `fit`. Dropout is keyed by the update and the row in the batch, so the same batches give
         the same bits. A resumed run reads an iterable from its start and leaves out the batches that were
@@ -645,7 +653,7 @@ class Model(Layer):
         initial_epoch = check_int("fit", "initial_epoch", initial_epoch, 0)
         check_verbose("fit", verbose)
         hooks = Hooks("fit", callbacks)
-        validates = validation_epochs(validation_freq)
+        validates, shuffle = validation_epochs(validation_freq), data.shuffle_of(shuffle)
         if steps_per_epoch is not None:
             steps_per_epoch = check_int("fit", "steps_per_epoch", steps_per_epoch, 1)
         if validation_steps is not None:
@@ -703,8 +711,7 @@ class Model(Layer):
                 session = stack.enter_context(runtime.session("train", rows))
                 session.bind(arrays, rows=selected)
                 source = (self.optimizer.driver or Arrays)(
-                    self, session, arrays, selected, count, rows, steps, seed, bool(shuffle),
-                    bool(check_finite),
+                    self, session, arrays, selected, count, rows, steps, seed, shuffle, bool(check_finite)
                 )
             resumed = None
             if resume is not None:

@@ -201,6 +201,43 @@ static void check_permutation(void) {
     }
 }
 
+/* Each sample once, the same ones in whatever portions they are asked for, and in each window those of its pieces. */
+static void check_windows(void) {
+    enum { MOST = 3000 };
+    static int64_t whole[MOST], part[MOST], other[MOST];
+    static int window_of[MOST];
+    static const int64_t sizes[] = {2, 3, 31, 64, 65, 1000, 2999, MOST}, spans[] = {2, 3, 31, 32, 33, 64, 100, 999};
+    for (size_t a = 0; a < sizeof sizes / sizeof *sizes; a++)
+        for (size_t b = 0; b < sizeof spans / sizeof *spans; b++) {
+            fnn_pass pass = {.n = sizes[a], .shuffle = spans[b], .seed = 3, .epoch = 5};
+            const int64_t n = pass.n;
+            fnn_order(&pass, 0, n, whole);
+            for (int64_t lo = 0, step = 1; lo < n; lo += step, step = step % 7 + 1)
+                fnn_order(&pass, lo, n - lo < step ? n - lo : step, part + lo);
+            CHECK(!memcmp(whole, part, (size_t)n * sizeof *whole), "n %lld, window %lld in portions", (long long)n,
+                  (long long)spans[b]);
+            fnn_piece piece;
+            bool mixed = fnn_piece_of(&pass, 0, &piece);
+            CHECK(mixed == (spans[b] < n), "n %lld, window %lld: mixed %d", (long long)n, (long long)spans[b], mixed);
+            const int64_t span = mixed ? piece.size * piece.count : n, size = piece.size;
+            CHECK(span <= spans[b] || !mixed, "a window of %lld for %lld", (long long)span, (long long)spans[b]);
+            for (int64_t i = 0; i < n; i++) window_of[i] = -1;
+            for (int64_t i = 0; i < n; i++)
+                if (whole[i] >= 0 && whole[i] < n) window_of[whole[i]] = (int)(i / span);
+            int right = 1;
+            for (int64_t i = 0; mixed && i * size < n; i++) {
+                fnn_piece_of(&pass, i, &piece);
+                for (int64_t k = 0; k < piece.size; k++)
+                    right &= window_of[(piece.start + k) % n] == i / piece.count;
+            }
+            for (int64_t i = 0; i < n; i++) right &= window_of[i] >= 0;
+            CHECK(right, "n %lld, window %lld: samples outside their window", (long long)n, (long long)spans[b]);
+            pass.epoch = 6;
+            fnn_order(&pass, 0, n, other);
+            CHECK(n < 31 || memcmp(whole, other, (size_t)n * sizeof *whole), "two epochs alike");
+        }
+}
+
 int main(int argc, char **argv) {
     if (argc > 1 && !strcmp(argv[1], "--time")) {
         int64_t sum = 0, n = 60000;
@@ -219,6 +256,7 @@ int main(int argc, char **argv) {
     check_philox();
     check_distributions();
     check_permutation();
+    check_windows();
     printf("check_rng: %d passed, %d failed\n", passed, failed);
     return failed != 0;
 }
