@@ -1,6 +1,7 @@
 """Sphinx: the guide and the gallery are executed scripts, the reference comes from docstrings."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -86,5 +87,11 @@ def formula(translator, node):
     raise SkipNode
 
 
+def left_out(app, what, name, object, skip, options):
+    """What scikit-learn adds to its estimators by itself is described there."""
+    return True if re.fullmatch(r"set_\w+_request", name) else None
+
+
 def setup(app):
+    app.connect("autodoc-skip-member", left_out)
     app.add_html_math_renderer("mathml", inline_renderers=(formula, None), block_renderers=(formula, None))

@@ -66,7 +66,7 @@ class Perceptron(Configurable):
     n_features_in_ : int
     n_iter_ : int
         Epochs of the last `fit` or `partial_fit`.
-    mistakes_ : ndarray of int64, shape (n_iter_, 1) or (n_iter_, n_classes)
+    mistakes_ : ndarray of int64, shape (epochs, 1) or (epochs, n_classes)
         Mistakes of each unit in each of these epochs; a mistake is one change of weights.
 
     See Also
@@ -270,7 +270,7 @@ class Perceptron(Configurable):
 
         Returns
         -------
-        ndarray of coef_'s dtype, shape (n_samples,) or (n_samples, n_classes)
+        ndarray of the dtype of `coef_`, shape (n_samples,) or (n_samples, n_classes)
         """
         self._check_fitted()
         coef = np.ascontiguousarray(self.coef_)
