@@ -6,12 +6,11 @@ so that what a fit costs once is not in it; that is shown beside it. Needs `pip 
 """
 
 import argparse
-import json
 import warnings
 from pathlib import Path
 
 from . import environment
-from .report import show
+from .report import path_of, show, write
 
 SAMPLES, FEATURES, EPOCHS = 20_000, 100, (2, 22)
 
@@ -29,8 +28,10 @@ def main():
     import fastnn as fnn
 
     from . import fastnn_net
-    from .rounds import interleave, summary
+    from .rounds import clock, interleave, summary
 
+    about = environment.about(threads, {"fastnn": fastnn_net})
+    about["versions"]["scikit-learn"] = sklearn.__version__
     warnings.simplefilter("ignore")  # neither side converges, on purpose
     rng = np.random.default_rng(0)
     x = rng.normal(size=(SAMPLES, FEATURES)).astype(np.float32)
@@ -45,7 +46,8 @@ def main():
         accuracy = (model.predict(x) == y).mean()
         assert accuracy > 0.7, (name, accuracy)
     short, long = EPOCHS
-    seconds = interleave({(n, e): fit(c, e) for n, c in sides.items() for e in EPOCHS}, options.rounds)
+    clocks = {(name, epochs): clock(fit(cls, epochs)) for name, cls in sides.items() for epochs in EPOCHS}
+    seconds = interleave(clocks, options.rounds)
     epoch = {n: [(b - a) / (long - short) for a, b in zip(seconds[n, short], seconds[n, long])] for n in sides}
     rows = {
         "one epoch": summary(epoch, unit=1e-3),
@@ -53,10 +55,7 @@ def main():
     }
     title = f"Perceptron, {SAMPLES} x {FEATURES} float32: milliseconds"
     show(title, rows)
-    if options.json:
-        about = environment.about(threads, {"fastnn": fastnn_net})
-        about["versions"]["sklearn"] = sklearn.__version__
-        options.json.write_text(json.dumps({**about, title: rows}, indent=1) + "\n")
+    write({**about, title: rows}, path_of("-perceptron", options.json))
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ class Perceptron(Configurable):
 
     Examples
     --------
+    >>> import numpy as np
     >>> import fastnn as fnn
     >>> X = [[0, 0], [0, 1], [1, 0], [1, 1]]
     >>> nand = fnn.Perceptron().fit(X, [1, 1, 1, 0])
