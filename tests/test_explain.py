@@ -82,8 +82,9 @@ def test_integrated_gradients_are_complete(case):
     x, baseline = given(case)
     used = {config.get("activation") for _, _, _, config in case["layers"]}
     smooth = not used & {"relu", "elu", "softsign"}
+    steps = {"n_steps": 100} if smooth else {"n_steps": 2000, "method": "riemann_middle"}
     got, delta = explain.integrated_gradients(
-        model, x, baseline, target, n_steps=100 if smooth else 2000, return_convergence_delta=True
+        model, x, baseline, target, **steps, return_convergence_delta=True
     )
     rows = np.arange(len(x))
     change = model.predict(x)[rows, target] - model.predict(baseline)[0, target]
