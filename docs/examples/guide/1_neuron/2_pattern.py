@@ -2,7 +2,7 @@
 A neuron as a pattern detector
 ==============================
 
-The dot product :math:`\\omega \\cdot x` is large where `x` has what `ω` asks for and lacks what it forbids. A neuron is
+The dot product :math:`\\omega \\cdot x` is large where :math:`x` has what :math:`\\omega` asks for and lacks what it forbids. A neuron is
 therefore a template that is held against its input. Here it looks for a vertical stroke in handwritten digits of
 8 × 8 pixels.
 """

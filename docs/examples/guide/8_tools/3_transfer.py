@@ -28,7 +28,8 @@ h = layers.Dense(128, activation="relu", name="h1")(x)
 h = layers.Dense(64, activation="relu", name="h2")(h)
 first = fnn.Model(x, layers.Dense(10, activation="softmax", name="digit")(h))
 first.compile("adam", "sparse_categorical_crossentropy")
-first.fit(images[:1000], labels[:1000], epochs=30, seed=0, verbose=0)
+history = first.fit(images[:1000], labels[:1000], epochs=30, seed=0, verbose=0)
+print(f"loss {history.history['loss'][-1]:.3f}")
 
 # %%
 # The second

@@ -72,12 +72,14 @@ print("answer minus baseline:", answer.round(3))
 # What do neurons look for?
 # -------------------------
 #
-# Two ways to ask: the weights of the first layer are templates, as in :doc:`../1_neuron/2_pattern`; for deeper ones, start
-# from noise and climb to a picture that excites the neuron most.
+# The weights of the first layer are templates, as in :doc:`../1_neuron/2_pattern`:
 
 fig, ax = plt.subplots(figsize=(5.2, 5.2))
 plot.filters(model, "h1", count=36, ax=ax)
 plt.show()
+
+# %%
+# For deeper ones: start from noise and climb to the picture that excites a neuron most, here those of the last layer.
 
 excited = [explain.maximize(model, "digit", neuron=digit, l2=0.5, bounds=(0, 1), seed=0) for digit in range(10)]
 fig, axes = plt.subplots(2, 5, figsize=(6.4, 3))
