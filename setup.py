@@ -22,14 +22,15 @@ FLAGS = [
 KERNEL_FLAGS = ["-falign-loops=64"]
 
 # Processor family: {instruction set: the flags that build its table}; csrc/dispatch.c chooses among them.
+AVX512 = [
+    "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma", "-mavx2", "-mprefer-vector-width=512",
+]  # fmt: skip
 INSTRUCTION_SETS = {
     "x86-64": {
         "baseline": [],
         "avx2": ["-mavx2", "-mfma"],
-        "avx512": [
-            "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma", "-mavx2",
-            "-mprefer-vector-width=512",
-        ],  # fmt: skip
+        "avx512": AVX512,
+        "avx512bf16": [*AVX512, "-mavx512bf16"],
     },
     "aarch64": {"neon": []},
     "other": {"baseline": []},

@@ -175,7 +175,7 @@ typedef struct {
     const char *isa;
     int nr, mr;                      /* register tile of this table's products */
     fnn_kernel run[OP_COUNT];
-    fnn_kernel mixed_matmul;         /* in place of matmul where the program is mixed */
+    fnn_kernel mixed_matmul, mixed_matmul_nt, mixed_matmul_tn; /* in place of those in run where a program is mixed */
     fnn_update update[OP_COUNT];     /* optimizers only */
     fnn_prepare prepare[OP_COUNT];
     void (*perceptron_decide)(const fnn_perceptron *p, void *out);   /* out (n, units) */

@@ -673,6 +673,14 @@ static void set_blocks(const planner *w, const fnn_node *n, fnn_task *t) {
     }
 }
 
+static fnn_kernel kernel_of(const planner *w, const fnn_node *n) {
+    const fnn_kernels *k = w->s->model->kernels;
+    const int op = w->p->mixed ? n->op : -1;
+    return op == OP_matmul ? k->mixed_matmul
+         : op == OP_matmul_nt ? k->mixed_matmul_nt
+         : op == OP_matmul_tn ? k->mixed_matmul_tn : k->run[n->op];
+}
+
 static void make_stage(planner *w, int first, fnn_stage *stage) {
     fnn_session *s = w->s;
     const fnn_node *n = &w->nodes[first];
@@ -682,8 +690,7 @@ static void make_stage(planner *w, int first, fnn_stage *stage) {
     stage->phase = w->phase[first];
     stage->chain = 1;
     t->by_columns = stage->share == SHARE_PANELS && is_forward_product(n);
-    const fnn_kernels *kernels = s->model->kernels;
-    t->run = w->p->mixed && n->op == OP_matmul ? kernels->mixed_matmul : kernels->run[n->op];
+    t->run = kernel_of(w, n);
     t->op = n->op;
     t->n_in = n->n_in;
     t->step = touches_batch(w, n) ? &s->step : &one_row;

@@ -73,6 +73,11 @@ def check_policy(owner, dtype):
     return _named(owner, dtype, POLICIES)
 
 
+def variable_dtype(policy):
+    """The type of the parameters and arrays of a model that computes so."""
+    return "float32" if policy == "mixed_bfloat16" else policy
+
+
 def _named(owner, dtype, known):
     name = getattr(dtype, "__name__", None) or getattr(dtype, "name", None) or str(dtype)
     if name not in known:

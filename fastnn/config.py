@@ -2,7 +2,7 @@
 
 import sys
 
-from .arguments import check_float_dtype, check_int
+from .arguments import check_float_dtype, check_int, check_policy
 from .errors import ArgumentError
 
 _floatx = "float32"
@@ -21,12 +21,12 @@ def set_floatx(value):
     value : {"float32", "float64"}
     """
     global _floatx
-    _floatx = check_dtype(value)
+    _floatx = check_float_dtype("set_floatx", value)
 
 
 def check_dtype(value):
-    """`value` as the dtype of a model; None is the default one."""
-    return _floatx if value is None else check_float_dtype("Model", value)
+    """`value` as what a model computes in; None is the default dtype."""
+    return _floatx if value is None else check_policy("Model", value)
 
 
 def set_num_threads(n):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _core
-from .arguments import FLOAT_DTYPES, POLICIES, check_policy
+from .arguments import FLOAT_DTYPES, POLICIES, check_policy, variable_dtype
 from .errors import ArgumentTypeError, GraphError, ProgramError
 
 # Limits of csrc/fastnn.h and csrc/internal.h.
@@ -100,7 +100,7 @@ class Program:
 
     def __init__(self, dtype="float32"):
         self.policy = check_policy("Program", dtype)
-        self.dtype = "float32" if self.policy == "mixed_bfloat16" else self.policy
+        self.dtype = variable_dtype(self.policy)
         self.tensors, self.nodes, self.roots = [], [], []
 
     def __eq__(self, other):
@@ -1363,8 +1363,8 @@ def trace(inputs, outputs, dtype="float32", output_names=None):
     Parameters
     ----------
     inputs, outputs : sequence of Tensor
-    dtype : {"float32", "float64"}
-        Type of the Program and from now on of the parameters in it.
+    dtype : {"float32", "float64", "mixed_bfloat16"}
+        What the Program computes in, and so the type of the parameters in it from now on.
     output_names : sequence of str, optional
         Names of the output roots; by default those of the layers that make the outputs.
 

@@ -284,7 +284,7 @@ def _check_owners(layers):
 
 def _describe_graph(model, add):
     model._needs_built("describing it")
-    config = {"name": model.name, "dtype": model.dtype, "trainable": model.trainable}
+    config = {"name": model.name, "dtype": model.dtype_policy, "trainable": model.trainable}
     inputs = [{"shape": list(t.shape[1:]), "dtype": t.dtype, "name": t.name} for t in model._inputs]
     if isinstance(model, models.Sequential):
         return {
@@ -448,7 +448,7 @@ def _model_of(program_text):
     return models.Model(
         inputs if len(inputs) > 1 else inputs[0],
         dict(zip(names, made)) if len(names) > 1 else made,
-        dtype=program.dtype,
+        dtype=program.policy,
     )
 
 

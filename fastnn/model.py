@@ -7,7 +7,7 @@ import numpy as np
 
 from . import data, feed, optimizers, progress, seeds
 from ._engine import Runtime
-from .arguments import check_float, check_int
+from .arguments import check_float, check_int, variable_dtype
 from .compile import compile_program
 from .config import check_dtype
 from .errors import (
@@ -48,8 +48,10 @@ class Model(Layer):
     inputs, outputs : Tensor, or list, tuple or dict of Tensor
         Dict keys name the arrays in `fit` and `predict`; other inputs and outputs are named by their layers.
     name : str, optional
-    dtype : {"float32", "float64"}, optional
-        Type of parameters and arithmetic. By default that of parameters which another model holds already,
+    dtype : {"float32", "float64", "mixed_bfloat16"}, optional
+        Type of parameters and arithmetic. "mixed_bfloat16" is float32, but the products of layers and of their
+        gradients round both operands to bfloat16 (8 significant bits) and add in float32. CPUs with AVX512-BF16
+        have an instruction for it (`fastnn.show_config()` tells); others work at about the speed of float32. By default that of parameters which another model holds already,
         else "float32" (see `fastnn.config.set_floatx`).
     device : {"cpu"}, default "cpu"
     trainable : bool, default True
@@ -65,6 +67,10 @@ class Model(Layer):
         Set by `compile`; its `learning_rate` may be changed at any time.
     history : History or None
         Of the last `fit`.
+    dtype : str
+        Of parameters and outputs: "float32" or "float64".
+    dtype_policy : str
+        The `dtype` that the model was made with.
 
     Notes
     -----
@@ -90,7 +96,8 @@ class Model(Layer):
                 f"{type(self).__name__} runs on device 'cpu', got {device!r}; leave the argument out"
             )
         super().__init__(name=name, trainable=trainable)
-        self.dtype = None if dtype is None else check_dtype(dtype)
+        self.dtype_policy = None if dtype is None else check_dtype(dtype)
+        self.dtype = variable_dtype(self.dtype_policy)
         self.device = device
         self.optimizer = self.history = None
         self._settings = self._compiled = self._runtime = self._batch_seed = self._updater = None
@@ -109,7 +116,8 @@ class Model(Layer):
         self._output_names = output_keys or unique(t.call.layer.name for t in self._outputs)
         layers = layers_between(self._inputs, self._outputs)
         held = {p.dtype for layer in layers for p in layer.weights if p._storage is not None}
-        self.dtype = self.dtype or (held.pop() if len(held) == 1 else check_dtype(None))
+        self.dtype_policy = self.dtype_policy or (held.pop() if len(held) == 1 else check_dtype(None))
+        self.dtype = variable_dtype(self.dtype_policy)
         self._layers = layers
         self._trace()
         names = {}
@@ -135,7 +143,9 @@ class Model(Layer):
 
     def _trace(self):
         """Makes the forward Program."""
-        self._forward, self._params = trace(self._inputs, self._outputs, self.dtype, self._output_names)
+        self._forward, self._params = trace(
+            self._inputs, self._outputs, self.dtype_policy, self._output_names
+        )
         self._input_ids = [t.id for t in self._forward.of_kind("input")]
         self._output_ids = [root.tensor for root in self._forward.roots_of("output")]
 
@@ -1438,7 +1448,7 @@ class Model(Layer):
             return f"<{type(self).__name__} {self.name!r}: {len(self._layers)} layers, not built, {state}>"
         return (
             f"<{type(self).__name__} {self.name!r}: {self.input_shape} -> {self.output_shape}, "
-            f"{sum(p.size for p in self.weights):,} parameters, {self.dtype}, {state}>"
+            f"{sum(p.size for p in self.weights):,} parameters, {self.dtype_policy}, {state}>"
         )
 
     def _repr_html_(self):

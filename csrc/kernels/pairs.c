@@ -7,12 +7,14 @@
  * sums are added in float32 in ascending order, and the total is multiplied by (2^(e - 14) s). Nothing here
  * depends on the instruction set. A row with a NaN or an infinity gives NaN.
  *
- * mixed_matmul: both operands rounded to bfloat16, float32 sums, in ascending order of the pairs. The kernel is
- * bfloat16, or float32 and rounded here; the results are the same.
+ * mixed_matmul, _nt, _tn: both operands rounded to bfloat16, float32 sums, in ascending order of the pairs. The
+ * kernel is float32 and rounded here, block by block, or bfloat16, which gives the same results.
  */
 #if REAL_BITS == 64
 #define k_matmul_int8 NULL           /* programs of float64 have neither */
 #define k_mixed_matmul NULL
+#define k_mixed_matmul_nt NULL
+#define k_mixed_matmul_tn NULL
 #else
 
 enum {
@@ -22,6 +24,7 @@ enum {
     X_BITS = 14
 };
 _Static_assert((MP + NR) * KP * sizeof(int16_t) <= FNN_SCRATCH, "does not fit");
+_Static_assert((MP + 3 * NR) * KC * sizeof(int16_t) <= FNN_SCRATCH, "does not fit");
 
 /* One block of the summed index. */
 typedef struct {
@@ -55,9 +58,7 @@ INLINE void pair_tile(const bool int8, const int m, const int n, const pair_bloc
         }
 #pragma GCC unroll 16
         for (int i = 0; i < m; i++) {
-            INT pair;
-            memcpy(&pair, x + i * ldx + 2 * p, sizeof pair);
-            const VI left = v_set1i(pair);
+            const VI left = v_set1_pair(x + i * ldx + 2 * p);
 #pragma GCC unroll 8
             for (int j = 0; j < n; j++)
                 acc[i][j] = int8 ? (V)v_dp16((VI)acc[i][j], left, row[j]) : v_dpbf16(acc[i][j], left, row[j]);
@@ -264,5 +265,117 @@ static void k_mixed_matmul(const fnn_task *t, int64_t lo, int64_t hi, void *scra
             }
         }
     }
+}
+
+/* dy (rows, N) times the transposed kernel (K, N), both rounded to bfloat16; rows [lo, hi) of out (rows, K) */
+static void k_mixed_matmul_nt(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
+    const fnn_view *in = &t->in[0], *to = &t->out[0];
+    const fnn_layout *l = &t->layout;
+    int16_t *dy = scratch, *rounded = dy + MP * KC;
+    REAL *panel = (REAL *)(void *)(rounded + KC * NR);
+    pair_block b = {.ldo = to->ld};
+    for (int64_t r = lo; r < hi; r += MP) {
+        const int64_t m = hi - r < MP ? hi - r : MP;
+        for (int64_t n = 0; n < l->cols; n += KC) {
+            const int64_t count = l->cols - n < KC ? l->cols - n : KC;
+            b.pairs = (count + 1) / 2;
+            b.ldx = 2 * b.pairs;
+            b.resume = n > 0;
+            round_rows(m, count, (const REAL *)in->p + r * in->ld + n, in->ld, dy);
+            for (int64_t k = 0; k < l->rows; k += NR) {
+                const int64_t kn = l->rows - k < NR ? l->rows - k : NR;
+                transpose_slab(l, t->in[1].p, k, kn, n, count, panel);
+                round_panel(count, panel, rounded);
+                rows_times_pairs(false, b, m, dy, rounded, (REAL *)to->p + r * to->ld + k, kn);
+            }
+        }
+    }
+}
+
+/* ---- gradient of the kernel: x' dy, pairs of rows ---- */
+
+enum { STRIP_TN = TILES_TN * MR };
+
+/* x (rows, cols) ld ldx -> pairs of rows (ceil(rows / 2), width, 2) of bfloat16, zeros beyond cols */
+static void round_row_pairs(int64_t rows, int64_t cols, const REAL *x, int64_t ldx, int64_t width, int16_t *to) {
+    for (int64_t r = 0; r < rows; r += 2, x += 2 * ldx, to += 2 * width)
+        for (int64_t c = 0; c < width; c += VL) {
+            const VI low = v_round_bf16(load_some(x + c, cols - c)),
+                     high = r + 1 < rows ? v_round_bf16(load_some(x + ldx + c, cols - c)) : (VI){0};
+            v_store_pairs(to + 2 * c, (low >> 16 & 0xFFFF) | high);
+        }
+}
+
+/* x pairs (pairs, STRIP_TN, 2) from the tile's first column on; y pairs (pairs, NR, 2); g (m, NR) contiguous,
+ * holding partial sums if `resume` */
+typedef void (*pair_tile_tn_fn)(int64_t pairs, const int16_t *x, const int16_t *y, REAL *g, bool resume);
+
+INLINE void pair_tile_tn(const int m, int64_t pairs, const int16_t *x, const int16_t *y, REAL *g, bool resume) {
+    V acc[MR][2];
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < 2; j++) acc[i][j] = resume ? v_load(g + i * NR + j * VL) : (V){0};
+    for (int64_t p = 0; p < pairs; p++, x += 2 * STRIP_TN, y += 2 * NR) {
+        const VI row[2] = {v_load_pairs(y), v_load_pairs(y + 2 * VL)};
+#pragma GCC unroll 16
+        for (int i = 0; i < m; i++) {
+            const VI left = v_set1_pair(x + 2 * i);
+            for (int j = 0; j < 2; j++) acc[i][j] = v_dpbf16(acc[i][j], left, row[j]);
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < 2; j++) v_store(g + i * NR + j * VL, acc[i][j]);
+}
+
+#define PAIR_TILE_TN(m) \
+    static void pair_tile_tn_##m(int64_t pairs, const int16_t *x, const int16_t *y, REAL *g, bool resume) { \
+        pair_tile_tn(m, pairs, x, y, g, resume); \
+    }
+HEIGHTS(PAIR_TILE_TN)
+#define NAME_PAIR_TN(m) pair_tile_tn_##m,
+static const pair_tile_tn_fn pair_tiles_tn[MR + 1] = {0, HEIGHTS(NAME_PAIR_TN)};
+
+/* x (rows, K), dy (rows, N), both rounded to bfloat16 -> items [lo, hi) of the gradient (K, N) in the kernel's
+ * layout, `rows` being the whole batch. As k_matmul_tn, always with packed strips. */
+static void k_mixed_matmul_tn(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
+    enum { TILE_SIZE = MR * NR };
+    _Static_assert((ROWS_TN * (STRIP_TN + NR) + TILES_TN * PANELS_TN * TILE_SIZE * 2) * sizeof(int16_t) <= FNN_SCRATCH,
+                   "does not fit");
+    const fnn_layout *l = &t->layout;
+    const int64_t K = l->rows, tiles_k = l->tiles_k, rows = t->step->rows * t->in[0].lead, ldx = t->in[0].ld,
+                  ldy = t->in[1].ld, first = lo / tiles_k, end = (hi - 1) / tiles_k + 1;
+    int16_t *xp = scratch, *yp = xp + ROWS_TN * STRIP_TN;
+    REAL *sums = (REAL *)(void *)(yp + ROWS_TN * NR), *out = t->update ? NULL : t->out[0].p;
+    for (int64_t p = first; p < end; p += PANELS_TN) {
+        const int64_t p_end = p + PANELS_TN < end ? p + PANELS_TN : end;
+        for (int64_t s = 0; s < tiles_k; s += TILES_TN) {
+            const int64_t s_end = s + TILES_TN < tiles_k ? s + TILES_TN : tiles_k;
+            for (int64_t r = 0; r < rows; r += ROWS_TN) {
+                const int64_t n = rows - r < ROWS_TN ? rows - r : ROWS_TN, pairs = (n + 1) / 2;
+                round_row_pairs(n, K - s * MR, (const REAL *)t->in[0].p + r * ldx + s * MR, ldx, STRIP_TN, xp);
+                for (int64_t q = p; q < p_end; q++) {
+                    const int64_t i_first = q * tiles_k + s < lo ? lo - q * tiles_k : s,
+                                  i_end = q * tiles_k + s_end > hi ? hi - q * tiles_k : s_end,
+                                  cols = l->cols - q * NR;
+                    if (i_first >= i_end) continue;
+                    round_row_pairs(n, cols, (const REAL *)t->in[1].p + r * ldy + q * NR, ldy, NR, yp);
+                    for (int64_t i = i_first; i < i_end; i++) {
+                        const int64_t m = K - i * MR < MR ? K - i * MR : MR, at = (q * l->stride_k + i * MR) * NR;
+                        REAL *g = out ? out + at : sums + ((q - p) * TILES_TN + i - s) * TILE_SIZE;
+                        for (int64_t row = 0, height; row < m; row += height) {
+                            height = m <= BF16_ROWS ? m : m - row < (m + 1) / 2 ? m - row : (m + 1) / 2;
+                            pair_tiles_tn[height](pairs, xp + 2 * ((i - s) * MR + row), yp, g + row * NR, r > 0);
+                        }
+                        if (r + n == rows) finish_tile(t, at, cols, m, g);
+                    }
+                }
+            }
+        }
+    }
+    REAL *g = t->out[0].p;
+    if (g && l->stride_k > K)
+        for (int64_t q = lo / tiles_k; (q + 1) * tiles_k <= hi; q++)
+            memset(g + (q * l->stride_k + K) * NR, 0, sizeof(REAL) * (size_t)((l->stride_k - K) * NR));
 }
 #endif

@@ -170,6 +170,18 @@ INLINE VI v_widen(const int8_t *p) {   /* GCC 12 converts half a register at a t
     return (VI)__builtin_convertvector(*(const VB *)p, VS);
 #endif
 }
+/* The pair at p in every lane. An instruction of its own, as GCC 12 would unpack it in scalar registers. */
+INLINE VI v_set1_pair(const int16_t *p) {
+#if defined(SIMD_AVX512)
+    return (VI)_mm512_broadcastss_ps(_mm_load_ss((const float *)(const void *)p));
+#elif defined(SIMD_AVX2)
+    return (VI)_mm256_broadcast_ss((const float *)(const void *)p);
+#else
+    INT pair;
+    memcpy(&pair, p, sizeof pair);
+    return v_set1i(pair);
+#endif
+}
 /* The low halves of all lanes, one after the other. */
 INLINE void v_store_low(int16_t *p, VI x) { *(VSU *)p = __builtin_convertvector(x, VSU); }
 /* acc + a[0] b[0] + a[1] b[1], exact up to 2^31. */
@@ -186,8 +198,12 @@ INLINE VI v_dp16(VI acc, VI a, VI b) {
 }
 /* acc + a[1] b[1] + a[0] b[0] of bfloat16, rounded after each addition. */
 INLINE V v_dpbf16(V acc, VI a, VI b) {
+#if defined(SIMD_AVX512) && defined(__AVX512BF16__)
+    return (V)_mm512_dpbf16_ps((__m512)acc, (__m512bh)a, (__m512bh)b);
+#else
     const VI high = v_set1i((INT)0xFFFF0000u);
     return v_fma((V)(a << 16), (V)(b << 16), v_fma((V)(a & high), (V)(b & high), acc));
+#endif
 }
 /* To the nearest bfloat16, ties to even, in the high half of the lane; a NaN stays one. */
 INLINE VI v_round_bf16(V x) {

@@ -28,7 +28,8 @@
 
 extern const fnn_kernels JOIN3(fnn_kernels_, FNN_ISA, REAL_BITS);
 const fnn_kernels JOIN3(fnn_kernels_, FNN_ISA, REAL_BITS) = {
-    .isa = TEXT(FNN_ISA), .nr = NR, .mr = MR, .mixed_matmul = k_mixed_matmul,
+    .isa = TEXT(FNN_ISA), .nr = NR, .mr = MR,
+    .mixed_matmul = k_mixed_matmul, .mixed_matmul_nt = k_mixed_matmul_nt, .mixed_matmul_tn = k_mixed_matmul_tn,
     .run = {
 #define OP(name, inputs, outputs, rule, attrs, needs) [OP_##name] = k_##name,
 #include "../ops.def"

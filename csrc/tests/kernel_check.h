@@ -18,6 +18,9 @@ static inline bool cpu_runs(void) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
 #endif
+#if defined(SIMD_AVX512) && defined(__AVX512BF16__)
+    if (!__builtin_cpu_supports("avx512bf16")) return false;
+#endif
 #if defined(SIMD_AVX512)
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")
            && __builtin_cpu_supports("avx512bw");
