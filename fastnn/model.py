@@ -51,8 +51,9 @@ class Model(Layer):
     dtype : {"float32", "float64", "mixed_bfloat16"}, optional
         Type of parameters and arithmetic. "mixed_bfloat16" is float32, but the products of layers and of their
         gradients round both operands to bfloat16 (8 significant bits) and add in float32. CPUs with AVX512-BF16
-        have an instruction for it (`fastnn.show_config()` tells); others work at about the speed of float32. By default that of parameters which another model holds already,
-        else "float32" (see `fastnn.config.set_floatx`).
+        have an instruction for it (`fastnn.show_config()` tells); others work at about the speed of float32.
+        By default that of parameters which another model holds already, else "float32" (see
+        `fastnn.config.set_floatx`).
     device : {"cpu"}, default "cpu"
     trainable : bool, default True
 
@@ -1248,7 +1249,7 @@ class Model(Layer):
             takes as long as its weights take to be read, so fewer bytes are fewer microseconds.
 
             - "int8": a quarter of the bytes. Each column of a kernel is rounded to 127 steps of its largest
-              magnitude on either side of 0; the rows that are multiplied with it to integers of 14 bits, whose
+              magnitude on either side of 0, the rows that are multiplied with it to integers of 14 bits; their
               products are summed exactly. The results have the same bits on every machine.
             - "bfloat16": half of the bytes: kernels, and the rows multiplied with them, keep 8 significant
               bits; sums are float32.
@@ -1272,7 +1273,7 @@ class Model(Layer):
         >>> import numpy as np, fastnn as fnn
         >>> x = np.random.default_rng(0).normal(size=(200, 64)).astype("float32")
         >>> y = (x[:, 0] > 0).astype("int32")
-        >>> model = fnn.Sequential([fnn.Input((64,)), fnn.layers.Dense(32, "relu"), fnn.layers.Dense(2, "softmax")])
+        >>> model = fnn.Sequential([fnn.Input((64,)), fnn.layers.Dense(2, "softmax")])
         >>> model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
         >>> predict_one = model.freeze(weights="int8", validation_data=(x, y))
         >>> predict_one.report.samples
