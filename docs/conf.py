@@ -66,6 +66,7 @@ html_static_path = ["_static"]
 html_css_files = ["fastnn.css"]
 html_show_sourcelink = False
 html_copy_source = False
+html_use_index = html_domain_indices = False  # the search and the pages of the modules do that
 html_theme_options = {
     "navbar_align": "left",
     "show_toc_level": 2,
