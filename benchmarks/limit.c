@@ -4,7 +4,7 @@
 
 #if defined(__x86_64__)
 #define SETS(F) F(baseline, 16, ) F(avx2, 32, __attribute__((target("avx2,fma")))) \
-    F(avx512, 64, __attribute__((target("avx512f"))))
+    F(avx512, 64, __attribute__((target("avx512f")))) F(avx512bf16, 64, __attribute__((target("avx512f"))))
 #elif defined(__aarch64__)
 #define SETS(F) F(neon, 16, )
 #else

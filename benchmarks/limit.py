@@ -12,7 +12,7 @@ from pathlib import Path
 SOURCE = Path(__file__).with_name("limit.c")
 COMPILERS = ("cc", "gcc", "clang")
 CHAINS = 12             # vectors that limit.c has under way
-VECTOR = {"baseline": 16, "neon": 16, "avx2": 32, "avx512": 64}  # bytes
+VECTOR = {"baseline": 16, "neon": 16, "avx2": 32, "avx512": 64, "avx512bf16": 64}  # bytes
 SECONDS = 0.02          # of one measurement
 COPIED = 1 << 28        # bytes that a copy moves
 GRAIN = 512             # buffers are a multiple of these bytes
