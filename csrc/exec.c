@@ -1,5 +1,4 @@
-/* Running a plan: one loop over phases, one over steps. No step allocates or looks up; time decides nothing but
- * which thread works a piece out, and the bits are the same from any. */
+/* Running a plan: one loop over phases, one over steps. No step allocates, looks up or decides by time. */
 #include "internal.h"
 
 #include <math.h>
@@ -23,22 +22,6 @@ static void choose(const fnn_session *s, const fnn_batch *b, int64_t lo, int64_t
 
 static int64_t cut(int64_t n, int thread, int threads) {
     return threads == 1 ? n * thread : n * thread / threads;
-}
-
-/* Who is free takes the next piece: no thread waits long for one whose core is slower or busy. */
-static void run_drawn(fnn_stage *stage, int threads, void *scratch) {
-    const fnn_task *t = &stage->task;
-    const double ns = stage->ns_row * (double)t->step->rows + stage->ns_fixed;
-    int pieces = threads * FNN_PIECES;
-    if (ns < pieces * FNN_PIECE_NS) pieces = (int)(ns / FNN_PIECE_NS);
-    if (pieces < threads) pieces = threads;
-    for (;;) {
-        const int64_t piece = __atomic_fetch_add(&stage->taken, 1, __ATOMIC_RELAXED);
-        if (piece >= pieces) return;
-        const int64_t lo = cut(t->layout.items, (int)piece, pieces),
-                      hi = cut(t->layout.items, (int)piece + 1, pieces);
-        if (lo < hi) t->run(t, lo, hi, scratch);
-    }
 }
 
 /* The share of one of `threads` threads; rows [lo, hi) are its samples. */
@@ -91,8 +74,6 @@ static bool is_shared(const fnn_session *s, int phase, int threads) {
 static void walk(void *arg, int thread, int threads) {
     fnn_session *s = arg;
     void *scratch = s->scratch + (size_t)thread * FNN_SCRATCH;
-    if (threads > 1 && thread == 0)      /* none of them is in phase 0 */
-        for (int k = 0; k < s->n_stages; k++) s->stages[k].taken = 0;
     for (int i = 0; i < s->n_phases; i++) {
         const fnn_phase *phase = &s->phases[i];
         int of = is_shared(s, i, threads) ? threads : 1;
@@ -107,9 +88,8 @@ static void walk(void *arg, int thread, int threads) {
             if (s->faults[thread].status != FNN_OK) __atomic_store_n(&s->stop, 1, __ATOMIC_RELEASE);
             else
                 for (int k = phase->first; k < phase->last; k += s->stages[k].chain) {
-                    fnn_stage *stage = &s->stages[k];
-                    if (stage->drawn && of > 1) run_drawn(stage, of, scratch);
-                    else if (stage->chain == 1) run_stage(stage, thread, of, lo, hi, scratch);
+                    const fnn_stage *stage = &s->stages[k];
+                    if (stage->chain == 1) run_stage(stage, thread, of, lo, hi, scratch);
                     else run_chain(stage, thread, of, lo, hi, scratch);
                 }
         }

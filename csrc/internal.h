@@ -270,8 +270,6 @@ typedef struct {
     int chain;                       /* stages from here on that are run block by block, mostly 1 */
     int64_t block;                   /* samples a block of the chain */
     double ns_row, ns_fixed;         /* estimated cost: a sample, and the rest */
-    bool drawn;                      /* cut into pieces that the threads draw until none is left */
-    int64_t taken;                   /* pieces drawn so far in this step */
 } fnn_stage;
 
 typedef struct { int first, last; double ns_row, ns_fixed; } fnn_phase;
@@ -335,9 +333,6 @@ struct fnn_session {
 #define FNN_FEW_ROWS 16
 /* A phase shorter than this is not worth a second thread: meeting costs a microsecond or two. */
 #define FNN_SHARE_NS 12000.0
-/* A piece that threads draw is worth so much at least, and is at most an eighth of a thread's share. */
-#define FNN_PIECE_NS 20000.0
-#define FNN_PIECES 8
 /* A call with less work than this to share wakes nobody: waking takes 20 to 60 microseconds. */
 #define FNN_WAKE_NS 60000.0
 #define FNN_SENTINEL 0xA5

@@ -239,16 +239,9 @@ static int earliest_phase(const planner *w, int first, const int *writable) {
 
 static bool has_stage(const planner *w, int node) { return w->needed[node] && !is_constant(&w->nodes[node]); }
 
-static bool updates_in_passing(const planner *w, int first) {
-    return w->last_node[first] != first && info_of(&w->nodes[w->last_node[first]])->rule == RULE_UPDATE;
-}
-
 static void assign_phases(planner *w) {
     const fnn_program *p = w->p;
     int *writable = w->last_other;   /* by tensor, for now */
-    int *drawn = w->last_read;       /* by tensor, for now: any thread may update any part of it */
-    for (int i = 0; i < p->n_nodes; i++)
-        if (w->needed[i] && updates_in_passing(w, i)) drawn[w->nodes[w->last_node[i]].in[0]] = true;
     /* Never in phase 0, where bad data are found: a step that fails has changed nothing. */
     for (int i = 0; i < p->n_tensors; i++) writable[i] = 1;
     int *next = w->next_in_phase, last = 0;
@@ -262,8 +255,7 @@ static void assign_phases(planner *w) {
             const fnn_node *n = &w->nodes[m];
             for (int k = 0; k < n->n_in; k++) {
                 const fnn_tensor *t = &p->tensors[n->in[k]];
-                bool own = share_of(w, n) == SHARE_ELEMENTS && same_extent(worked_on(w, n), t) &&
-                           !drawn[n->in[k]];
+                bool own = share_of(w, n) == SHARE_ELEMENTS && same_extent(worked_on(w, n), t);
                 if (t->kind == KIND_PARAM) writable[n->in[k]] = max_int(writable[n->in[k]], phase + !own);
             }
         }
@@ -284,6 +276,10 @@ static void assign_phases(planner *w) {
 static int final_output(const planner *w, int first, int i) {
     const fnn_node *last = &w->nodes[w->last_node[first]];
     return i == 0 && last->n_out ? last->out[0] : w->nodes[first].out[i];
+}
+
+static bool updates_in_passing(const planner *w, int first) {
+    return w->last_node[first] != first && info_of(&w->nodes[w->last_node[first]])->rule == RULE_UPDATE;
 }
 
 /* Per-row tensors are read by flat index, and a reshape is free only between contiguous ones. */
@@ -693,7 +689,6 @@ static void make_stage(planner *w, int first, fnn_stage *stage) {
     stage->unit = rows_a_sample(w, n);
     stage->phase = w->phase[first];
     stage->chain = 1;
-    stage->drawn = updates_in_passing(w, first);
     t->by_columns = stage->share == SHARE_PANELS && is_forward_product(n);
     t->run = kernel_of(w, n);
     t->op = n->op;
