@@ -35,6 +35,7 @@ INSTRUCTION_SETS = {
     "aarch64": {"neon": []},
     "other": {"baseline": []},
 }
+FLOAT32_ONLY = {"avx512bf16"}  # it would compute float64 as avx512 does
 FAMILIES = {"x86_64": "x86-64", "amd64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64"}
 
 if platform.system() == "Darwin":
@@ -60,7 +61,11 @@ class BuildExt(build_ext):
                 "fastnn needs GCC or Clang, whose vector extensions its kernels are written in, got MSVC; "
                 "with MinGW-w64 installed: pip install . --config-settings=--build-option=--compiler=mingw32"
             )
-        jobs = list(product(INSTRUCTION_SETS[family()].items(), (32, 64)))
+        jobs = [
+            (instruction_set, bits)
+            for instruction_set, bits in product(INSTRUCTION_SETS[family()].items(), (32, 64))
+            if bits == 32 or instruction_set[0] not in FLOAT32_ONLY
+        ]
         with ThreadPoolExecutor(cpu_count()) as pool:
             tables = list(pool.map(lambda job: self.build_table(ext, *job), jobs))
         ext.extra_objects = tables

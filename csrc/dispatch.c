@@ -51,6 +51,9 @@ int fnn_op_slots(int op, const double *attr) {
 #define TEST_ISAS(ISA)
 #endif
 
+/* It would compute float64 as AVX-512 does. */
+#define fnn_kernels_avx512bf16_64 fnn_kernels_avx512_64
+
 #define DECLARE(name, runs) extern const fnn_kernels fnn_kernels_##name##_32, fnn_kernels_##name##_64;
 ISAS(DECLARE)
 TEST_ISAS(DECLARE)
