@@ -2,8 +2,9 @@
 Reading a clock: two stages, or one net from the pixels
 =======================================================
 
-Pictures of a clock's hand, 16 × 16 pixels, and the hour it shows. The hand goes round once in 24 hours. One can first turn
-a picture into a few numbers and learn from those, or let one net find its own way from the pixels to the hour.
+Pictures of a clock's hand, 16 × 16 pixels, and the hour it shows, drawn by a formula: `fastnn.datasets.make_clock`. The
+hand goes round once in 24 hours. One can first turn a picture into a few numbers and learn from those, or let one net find
+its own way from the pixels to the hour.
 """
 
 import matplotlib.pyplot as plt
@@ -15,24 +16,10 @@ from sklearn.svm import SVR
 from sklearn.tree import DecisionTreeRegressor
 
 import fastnn as fnn
-from fastnn import layers
+from fastnn import datasets, layers
 
-rng = np.random.default_rng(0)
-
-
-def clock(hours):
-    """Pictures (n, 256): a line from the centre, drawn by its distance from each pixel, on a noisy ground."""
-    angle = 2 * np.pi * hours[:, None, None] / 24
-    right, up = np.meshgrid(np.linspace(-1, 1, 16), np.linspace(1, -1, 16))
-    tip = np.sin(angle), np.cos(angle)  # midnight points up
-    along = np.clip(right * tip[0] + up * tip[1], 0, 0.8)
-    distance = np.hypot(right - along * tip[0], up - along * tip[1])
-    picture = np.exp(-((distance / 0.12) ** 2)) + rng.normal(scale=0.15, size=distance.shape)
-    return picture.reshape(len(hours), 256)
-
-
-train_hours, test_hours = rng.uniform(0, 24, 500), rng.uniform(0, 24, 1000)
-train, test = clock(train_hours), clock(test_hours)
+train, train_hours = datasets.make_clock(500, noise=0.15, random_state=0)
+test, test_hours = datasets.make_clock(1000, noise=0.15, random_state=1)
 
 fig, axes = plt.subplots(1, 5, figsize=(6.4, 1.7))
 for ax, picture, hour in zip(axes, train, train_hours):
