@@ -346,14 +346,6 @@ static void pack_panel(int64_t n, const REAL *dy, int64_t ldy, int64_t cols, REA
         for (int j = 0; j < NR; j += VL) v_store(to + j, load_some(dy + j, cols - j));
 }
 
-/* An update is about to read and write n elements from `at` on. */
-static void fetch_updated(const fnn_task *t, int64_t at, int64_t n) {
-    if (!t->update) return;
-    fetch_to_write((const REAL *)t->w + at, n);
-    for (int i = 0; i < FNN_MAX_SLOTS; i++)
-        if (t->slot[i]) fetch_to_write((const REAL *)t->slot[i] + at, n);
-}
-
 /* What becomes of a finished tile g (m, NR) from element `at` of the layout on, `cols` columns left: zeros in
  * the padding, and with an update the output, if wanted, the penalty and the update. */
 static void finish_tile(const fnn_task *t, int64_t at, int64_t cols, int64_t m, REAL *g) {
@@ -405,7 +397,6 @@ static void k_matmul_tn(const fnn_task *t, int64_t lo, int64_t hi, void *scratch
                                       at = (q * l->stride_k + i * MR) * NR;
                         REAL *g = out ? out + at
                                       : sums + (block < rows ? (q - p) * TILES_TN + i - s : 0) * TILE_SIZE;
-                        if (r + block >= rows) fetch_updated(t, at, m * NR);
                         if (pack) run[m](n, xp + (i - s) * MR * n, MR, yp, g, r > 0);
                         else run[m](n, x + i * MR, ldx, yp, g, r > 0);
                         if (r + block >= rows) finish_tile(t, at, cols, m, g);
