@@ -1,6 +1,7 @@
 """Fixtures that all tests share."""
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ settings.load_profile("fastnn")
 
 # Interpreters that tests start import the installed package, not the sources of the folder they are started in.
 os.environ["PYTHONSAFEPATH"] = "1"
+
+# A shell lets the jobs in its background ignore Ctrl-C, which some tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
