@@ -252,7 +252,7 @@ static void read_from(fnn_session *s, int port, const void *rows) {
     for (int i = 0; i < s->n_readers; i++) {
         if (s->readers[i].port != port) continue;
         s->readers[i].view->p = rows ? (void *)(uintptr_t)rows : v->p;
-        s->readers[i].view->ld = rows ? v->cols : v->ld;
+        s->readers[i].view->ld = rows ? s->readers[i].view->cols : s->readers[i].ld;
     }
 }
 

@@ -285,8 +285,8 @@ typedef struct {
     int64_t lowest, highest;
 } fnn_port;
 
-/* An operand that is a readable port's view. */
-typedef struct { int port; fnn_view *view; } fnn_reader;
+/* An operand that is a readable port's view, or that of its rows in another shape; ld: in the arena. */
+typedef struct { int port; fnn_view *view; int64_t ld; } fnn_reader;
 
 typedef struct { size_t start, end; } fnn_zone;   /* bytes of the arena that nobody may write */
 

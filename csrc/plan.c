@@ -791,10 +791,10 @@ static void find_readers(fnn_session *s) {
                               (p->roots[i].other < 0 || s->views[p->roots[i].other].p != port->view.p);
         for (int i = 0; i < s->n_stages; i++)
             for (int j = 0; j < s->stages[i].task.n_in; j++) {
-                if (s->stages[i].task.in[j].p != port->view.p) continue;
+                fnn_view *view = &s->stages[i].task.in[j];
+                if (view->p != port->view.p) continue;
                 port->readable &= takes_any_rows(&s->stages[i].task);
-                if (port->readable)
-                    s->readers[s->n_readers++] = (fnn_reader){k, &s->stages[i].task.in[j]};
+                if (port->readable) s->readers[s->n_readers++] = (fnn_reader){k, view, view->ld};
             }
         if (!port->readable) s->n_readers = before;
     }
