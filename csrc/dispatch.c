@@ -27,10 +27,16 @@ int fnn_op_slots(int op, const double *attr) {
  * themselves are built by setup.py and the Makefile, which hold the compiler's flags for each. */
 #if defined(__x86_64__) || defined(_M_X64)
 #define ISAS(ISA)                                                                                          \
-    ISA(avx512bf16, __builtin_cpu_supports("avx512bf16") && RUNS_AVX512)                                   \
-    ISA(avx512, RUNS_AVX512)                                                                               \
+    AVX512_ISAS(ISA)                                                                                       \
     ISA(avx2, RUNS_AVX2)                                                                                   \
     ISA(baseline, true)
+#if defined(FNN_NO_AVX512)           /* sanitized checks on a CPU that could not run them */
+#define AVX512_ISAS(ISA)
+#else
+#define AVX512_ISAS(ISA)                                                                                   \
+    ISA(avx512bf16, __builtin_cpu_supports("avx512bf16") && RUNS_AVX512)                                   \
+    ISA(avx512, RUNS_AVX512)
+#endif
 #define RUNS_AVX512                                                                                        \
     (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&                            \
      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") && RUNS_AVX2)
