@@ -238,12 +238,16 @@ int fnn_select(fnn_session *s, const int64_t *rows, int64_t count, fnn_error *er
     return enter(s, err) ? FNN_ERR_STATE : leave(s, select_rows(s, rows, count, err));
 }
 
-/* Do the rows of this array stand as the products may take them? */
+/* May a port's readers take contiguous rows of the program's type where these stand? */
+static bool may_read_at(const fnn_port *port, const void *rows, size_t size) {
+    return port->readable && (uintptr_t)rows % size == 0 && !fnn_rows_collide(port->view.cols * (int64_t)size);
+}
+
 static bool fits_in_place(const fnn_port *port, fnn_type type) {
     const fnn_array *a = &port->array;
-    const int64_t size = (int64_t)fnn_type_size(type), row = port->view.cols * size;
-    return a->dtype == (type == TYPE_F64 ? FNN_F64 : FNN_F32) && !a->swapped && row_major(a, size) &&
-           (uintptr_t)a->data % (uintptr_t)size == 0 && !fnn_rows_collide(row);
+    const size_t size = fnn_type_size(type);
+    return a->dtype == (type == TYPE_F64 ? FNN_F64 : FNN_F32) && !a->swapped && row_major(a, (int64_t)size) &&
+           may_read_at(port, a->data, size);
 }
 
 /* Lets the readers of a port take rows from there on; NULL: from the arena, where they are copied to. */
@@ -286,7 +290,7 @@ static int begin(fnn_session *s, const fnn_pass *pass, fnn_error *err) {
     fnn_session_fit_threads(s);
     for (int i = 0; i < s->n_in_ports; i++) {
         fnn_port *port = &s->ports[i];
-        port->in_place = port->readable && port->bound && !pass->shuffle && !s->selected &&
+        port->in_place = port->bound && !pass->shuffle && !s->selected &&
                          fits_in_place(port, s->model->program.tensors[port->tensor].type);
         read_from(s, i, NULL);
     }
@@ -488,8 +492,7 @@ int fnn_predict(fnn_session *s, const void *x, void *y, int64_t n) {
     const fnn_view *in = &s->ports[0].view, *out = &s->ports[1].view;
     size_t size = fnn_type_size(s->model->program.real);
     size_t x_sample = (size_t)(in->lead * in->cols) * size, y_sample = (size_t)(out->lead * out->cols) * size;
-    const bool in_place = s->ports[0].readable && (uintptr_t)x % size == 0 &&
-                          !fnn_rows_collide(in->cols * (int64_t)size);
+    const bool in_place = may_read_at(&s->ports[0], x, size);
     uint64_t host = fnn_fp_enter();
     int64_t batch = n < s->max_rows ? n : s->max_rows;
     bool pooled = s->threads > 1 && n > 0 &&

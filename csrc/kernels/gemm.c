@@ -178,19 +178,23 @@ static void rows_times_panels(const block *b, int64_t m, const REAL *x, const RE
     }
 }
 
-/* x (rows, K) times the kernel (K, N), + bias (N), relu; rows [lo, hi) of out (rows, N), or its columns */
+/* What a range of a task asks for: rows [lo, hi) and columns [first, first + cols) of out. */
+typedef struct { int64_t lo, hi, first, cols; } part;
+
+INLINE part part_of(const fnn_task *t, int64_t lo, int64_t hi) {
+    if (!t->by_columns) return (part){lo, hi, 0, t->layout.cols};
+    return (part){0, t->step->rows * t->in[0].lead, lo, hi - lo};
+}
+
+/* x (rows, K) times the kernel (K, N), + bias (N), relu; the part [lo, hi) of out (rows, N) */
 static void k_matmul(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
     (void)scratch;
     const fnn_view *in = &t->in[0], *to = &t->out[0];
-    const int64_t first = t->by_columns ? lo : 0, cols = t->by_columns ? hi - lo : t->layout.cols;
-    const REAL *x = in->p, *w = (const REAL *)t->in[1].p + first * t->layout.stride_k,
-               *bias = t->bias ? (const REAL *)t->bias + first : NULL;
-    REAL *out = (REAL *)to->p + first;
-    if (t->by_columns) {
-        lo = 0;
-        hi = t->step->rows * in->lead;
-    }
-    const int64_t K = t->layout.rows, kc = piece(K, KC), mc = piece(hi - lo, MC);
+    const part of = part_of(t, lo, hi);
+    const REAL *x = in->p, *w = (const REAL *)t->in[1].p + of.first * t->layout.stride_k,
+               *bias = t->bias ? (const REAL *)t->bias + of.first : NULL;
+    REAL *out = (REAL *)to->p + of.first;
+    const int64_t K = t->layout.rows, kc = piece(K, KC), mc = piece(of.hi - of.lo, MC);
     for (int64_t k = 0; k < K; k += kc) {
         const bool last = k + kc >= K;
         const block b = {.k = last ? K - k : kc,
@@ -200,9 +204,9 @@ static void k_matmul(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
                          .resume = k > 0,
                          .relu = last && t->relu,
                          .fetch = t->layout.size > FETCH};
-        for (int64_t r = lo; r < hi; r += mc)
-            rows_times_panels(&b, r + mc < hi ? mc : hi - r, x + r * in->ld + k, w + k * NR, out + r * to->ld,
-                              last ? bias : NULL, cols);
+        for (int64_t r = of.lo; r < of.hi; r += mc)
+            rows_times_panels(&b, r + mc < of.hi ? mc : of.hi - r, x + r * in->ld + k, w + k * NR,
+                              out + r * to->ld, last ? bias : NULL, of.cols);
     }
 }
 

@@ -184,14 +184,6 @@ static void find_steps(int64_t m, int64_t k, const REAL *x, int64_t ldx, REAL *s
     }
 }
 
-/* What a range of a task asks for: rows [lo, hi) and columns [first, first + cols) of out. */
-typedef struct { int64_t lo, hi, first, cols; } part;
-
-INLINE part part_of(const fnn_task *t, int64_t lo, int64_t hi) {
-    if (!t->by_columns) return (part){lo, hi, 0, t->layout.cols};
-    return (part){0, t->step->rows * t->in[0].lead, lo, hi - lo};
-}
-
 /* x (rows, K) times the int8 kernel (K, N), times scale (N), + bias (N), relu; the part [lo, hi) of out
  * (rows, N) */
 static void k_matmul_int8(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
