@@ -52,6 +52,11 @@ class ProgramTensor(NamedTuple):
         """NumPy's name of the type that its values have: bfloat16 goes as the bits that it has."""
         return "uint16" if self.type == "bfloat16" else self.type
 
+    @property
+    def nbytes(self):
+        """Bytes that a parameter's values take."""
+        return math.prod(self.shape) * np.dtype(self.stored).itemsize
+
 
 class Node(NamedTuple):
     """One op with the ids it reads and writes; `attrs` are floats in the order of the op's row."""

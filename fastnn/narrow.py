@@ -4,7 +4,6 @@ Only the kernels of products are narrowed: they are nearly all of the bytes that
 embedding tables and a kernel that something else reads too stay as they are.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -174,4 +173,4 @@ def _judge(model):
 
 
 def _bytes(program):
-    return sum(math.prod(t.shape) * np.dtype(t.stored).itemsize for t in program.of_kind("param"))
+    return sum(t.nbytes for t in program.of_kind("param"))

@@ -99,8 +99,7 @@ class Predictor(_core.Predictor):
         put = print_fn or print
         put(repr(self))
         for t in self.program.of_kind("param"):
-            size = math.prod(t.shape) * np.dtype(t.stored).itemsize
-            put(f"  {t.name:<40} {t.type:<9} {t.shape!s:<16} {size:>12,} bytes")
+            put(f"  {t.name:<40} {t.type:<9} {t.shape!s:<16} {t.nbytes:>12,} bytes")
         if self.report is not None:
             for line in str(self.report).split("\n"):
                 put(line)
