@@ -9,6 +9,7 @@ import pytest
 import fastnn as fnn
 from fastnn import cli, layers
 from fastnn._numpy_reference import NumpyMLP
+from fastnn.cli import demo
 
 
 def test_demo(capsys):
@@ -22,19 +23,19 @@ def test_demo_generalises():
     accuracies = []
     for seed in range(10):
         fnn.set_seed(seed)
-        x, y, x_test, y_test = cli.demo_data(seed)
-        model = cli.demo_model()
-        model.fit(x, y, epochs=cli.EPOCHS, verbose=0)
+        x, y, x_test, y_test = demo.demo_data(seed)
+        model = demo.demo_model()
+        model.fit(x, y, epochs=demo.EPOCHS, verbose=0)
         accuracies.append(model.evaluate(x_test, y_test, return_dict=True)["accuracy"])
     assert np.mean(accuracies) >= 0.97 and min(accuracies) >= 0.96
 
 
 def test_split_is_a_stratified_third():
     labels = np.repeat(np.arange(10), 30)
-    train, test = cli.stratified_split(labels, 0)
+    train, test = demo.stratified_split(labels, 0)
     assert sorted([*train, *test]) == list(range(300))
     np.testing.assert_array_equal(np.bincount(labels[test]), np.full(10, 10))
-    assert not np.array_equal(test, cli.stratified_split(labels, 1)[1])
+    assert not np.array_equal(test, demo.stratified_split(labels, 1)[1])
 
 
 def test_info(tmp_path, capsys):

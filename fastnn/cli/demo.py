@@ -1,96 +1,26 @@
-"""The command `fastnn`: demo, info, --version."""
+"""`fastnn demo`: handwritten digits, beside the same network in NumPy."""
 
-import argparse
-import sys
 import time
 
 import numpy as np
 
-from .errors import FastNNError
+from .arguments import natural
 
 EPOCHS = 60
 # Chosen by validation on the training parts alone; the test parts took no part in it.
 _RATE, _BATCH = 0.3, 32
 
 
-def main(arguments=None):
-    """Runs the command line; returns the exit code: 0, 2 for wrong arguments or files, 130 after Ctrl-C."""
-    options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-    except FastNNError as error:
-        print(f"fastnn: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output left; Python would complain about it at exit
-        return 1
-    except OSError as error:
-        print(f"fastnn: cannot write the output: {error.strerror or error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("fastnn: stopped", file=sys.stderr)
-        return 130
-    return 0
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(2, f"{self.prog}: {message}; try '{self.prog} --help'\n")
-
-
-def _parser():
-    parser = _Parser(prog="fastnn", description="Neural networks, fast and small.")
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
-    commands = parser.add_subparsers(required=True, metavar="command")
-    demo = commands.add_parser(
+def add_to(commands):
+    """Declares the command."""
+    parser = commands.add_parser(
         "demo",
         help="train on handwritten digits and compare with NumPy",
         epilog="example: fastnn demo --seed 3",
     )
-    demo.add_argument(
-        "--seed", type=_natural, default=0, help="of the split, the weights and the training (0)"
-    )
-    demo.add_argument(
-        "--epochs", type=_natural, default=EPOCHS, help=f"passes over the training data ({EPOCHS})"
-    )
-    demo.set_defaults(run=_demo)
-    info = commands.add_parser(
-        "info",
-        help="version and configuration, or what a model file holds",
-        epilog="example: fastnn info model.fnn",
-    )
-    info.add_argument("file", nargs="?", help="a file that fastnn wrote")
-    info.set_defaults(run=_info)
-    return parser
-
-
-class _Version(argparse.Action):
-    def __call__(self, parser, namespace, values, option_string=None):
-        from .config import version
-
-        print(f"fastnn {version()}")
-        parser.exit()
-
-
-def _natural(text):
-    value = int(text) if text.isdecimal() else 0
-    if not text.isdecimal() or value > 2**63:
-        raise argparse.ArgumentTypeError(f"needs an integer of at least 0, got {text!r}")
-    return value
-
-
-def _info(options):
-    if options.file is None:
-        from .config import show_config
-
-        show_config()
-    else:
-        from . import io
-
-        print(io.info(options.file))
-
-
-# ---- demo ----
+    parser.add_argument("--seed", type=natural, default=0, help="of the split, the weights and the training (0)")
+    parser.add_argument("--epochs", type=natural, default=EPOCHS, help=f"passes over the training data ({EPOCHS})")
+    parser.set_defaults(run=run)
 
 
 def stratified_split(labels, seed):
@@ -106,7 +36,7 @@ def stratified_split(labels, seed):
 
 def demo_model():
     """The demo's network: 64 pixels, two relu layers with dropout, 10 digits."""
-    from . import Input, Sequential, layers
+    from .. import Input, Sequential, layers
 
     model = Sequential(
         [
@@ -124,7 +54,7 @@ def demo_model():
 
 def demo_data(seed):
     """(training images, labels, test images, labels) of the digits, pixels in [0, 1]."""
-    from .datasets import load_digits
+    from ..datasets import load_digits
 
     images, labels = load_digits()
     images = images / np.float32(16)
@@ -132,8 +62,8 @@ def demo_data(seed):
     return images[train], labels[train], images[test], labels[test]
 
 
-def _demo(options):
-    from . import set_seed
+def run(options):
+    from .. import set_seed
 
     set_seed(options.seed)
     x, y, x_test, y_test = demo_data(options.seed)
@@ -166,7 +96,7 @@ def confusion_text(true, guessed):
 
 def _compare(model, start, x, y, options, loss, with_bar):
     """Trains the same network from the same weights again, without a bar, and in NumPy to the same loss."""
-    from ._numpy_reference import NumpyMLP
+    from .._numpy_reference import NumpyMLP
 
     model.set_weights(start)
     model.compile("adam", model._settings["loss"])
