@@ -19,6 +19,9 @@ Reading takes the memory of the parameters and of one tensor. Files are written 
 and renamed. Nothing that a file names is imported or called: layers, losses and optimizers are looked up in
 fastnn's own tables, and layers, activations and regularizers of the user's own live on as what they emitted;
 a layer that is in no table, as the nodes of the model's Program.
+
+A file that any version of fastnn wrote loads in every later one, with the same predictions, and goes on
+training: tests/golden/files keeps one of every kind of each format, and tests/test_files.py reads them.
 """
 
 import functools
