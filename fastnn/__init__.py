@@ -12,6 +12,7 @@ except ImportError as error:
     ) from error
 
 from . import (
+    _threadpoolctl,
     activations,
     config,
     errors,
@@ -33,6 +34,8 @@ from .model import Model, Sequential
 from .predictor import Predictor
 from .registry import reset_names
 from .seeds import set_seed
+
+_threadpoolctl.follow()
 
 __all__ = [
     "FastNNError", "History", "Input", "Layer", "Model", "Parameter", "Perceptron", "Predictor", "Program",

@@ -1,9 +1,12 @@
 """Threads, the default dtype, and what this build is made of."""
 
 import sys
+from functools import cache
 
 from .arguments import check_float_dtype, check_int, check_policy
 from .errors import ArgumentError
+
+MAX_THREADS = 256  # FNN_MAX_THREADS of csrc/fastnn.h
 
 _floatx = "float32"
 
@@ -35,12 +38,13 @@ def set_num_threads(n):
     Parameters
     ----------
     n : int
-        1 or more; 0 for as many as the process may run on. `FASTNN_NUM_THREADS` sets it at import.
+        1 or more; 0 for as many as the process may run on. `FASTNN_NUM_THREADS` sets it at import, and
+        ``threadpoolctl.threadpool_limits`` for a while.
     """
     from . import _core
 
-    if check_int("set_num_threads", "n", n, 0) > 256:
-        raise ArgumentError(f"set_num_threads: n must be at most 256, got {n}.")
+    if check_int("set_num_threads", "n", n, 0) > MAX_THREADS:
+        raise ArgumentError(f"set_num_threads: n must be at most {MAX_THREADS}, got {n}.")
     _core.set_threads(n)
 
 
@@ -51,6 +55,7 @@ def get_num_threads():
     return _core.get_threads()
 
 
+@cache
 def version():
     """The version of the installed distribution that holds this package."""
     from importlib import metadata
