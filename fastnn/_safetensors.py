@@ -47,11 +47,11 @@ _ZEROS = b"0" * 64
 _CHUNK = 1 << 20
 
 _FOREIGN = (
-    (b"\x89HDF", "an HDF5 file"),
-    (b"PK\x03\x04", "a zip archive, such as Keras and PyTorch write"),
-    (b"\x80\x02", "a pickle"),
-    (b"\x80\x04", "a pickle"),
-    (b"\x80\x05", "a pickle"),
+    (b"\x89HDF", "an HDF5 file", "read it with fastnn.from_keras, or its weights with model.load_weights"),
+    (b"PK\x03\x04", "a zip archive, as Keras and PyTorch write", "read one of Keras with fastnn.from_keras"),
+    (b"\x80\x02", "a pickle", "save tensors with safetensors and read them with model.load_weights"),
+    (b"\x80\x04", "a pickle", "save tensors with safetensors and read them with model.load_weights"),
+    (b"\x80\x05", "a pickle", "save tensors with safetensors and read them with model.load_weights"),
 )
 
 
@@ -192,14 +192,7 @@ class Reader:
         start = file.read(_DIGITS_AT)
         if start[8:] != _PREFIX:
             self._fail_foreign(start)
-        length = int.from_bytes(start[:8], "little")
-        if length > min(MAX_HEADER, size - 8):
-            self._fail(
-                f"announces a header of {length} bytes, but at most {min(MAX_HEADER, size - 8)} fit",
-                "it is truncated or damaged",
-            )
-        file.seek(8)
-        header = file.read(length)
+        header = self._header(start, size)
         digest = hashlib.sha256(start[:8])
         digits = header[len(_PREFIX) : len(_PREFIX) + 64]
         digest.update(_PREFIX + _ZEROS + header[len(_PREFIX) + 64 :])
@@ -207,20 +200,30 @@ class Reader:
             digest.update(chunk)
         if digest.hexdigest().encode() != digits:
             self._fail("does not match its checksum", "it is truncated or damaged: copy it again")
-        self._parse(header, size - 8 - length)
+        self._parse(header, size - 8 - len(header))
+
+    def _header(self, start, size):
+        length = int.from_bytes(start[:8], "little")
+        if length > min(MAX_HEADER, size - 8):
+            self._fail(
+                f"announces a header of {length} bytes, but at most {max(min(MAX_HEADER, size - 8), 0)} fit",
+                "it is truncated or damaged",
+            )
+        self._file.seek(8)
         self._data_at = 8 + length
+        return self._file.read(length)
 
     def _fail(self, what, hint):
         raise FileFormatError(f"{self._label} {what}; {hint}")
 
     def _fail_foreign(self, start):
-        for magic, what in _FOREIGN:
+        for magic, what, hint in _FOREIGN:
             if start.startswith(magic):
-                self._fail(f"is {what}, not a fastnn model file", "import it with the tool that wrote it")
+                self._fail(f"is {what}, not a fastnn model file", hint)
         if start[8:10] == b'{"' and not _PREFIX.startswith(start[8:]):
             self._fail(
                 "is a safetensors file of another program, not a fastnn model file",
-                "assign its arrays with model.parameters[name].assign(array)",
+                "read its tensors into a model with model.load_weights(path)",
             )
         self._fail("is not a fastnn model file", "fastnn.load reads files that Model.save wrote")
 
@@ -232,7 +235,9 @@ class Reader:
                 f"{self._label} has a header that is not UTF-8; it is damaged or foreign"
             ) from error
         entries = parse_json(text, f"the header of {self._label}")
-        self.metadata = entries.pop("__metadata__")
+        if not isinstance(entries, dict):
+            self._fail("has a header that is no table of tensors", "it is damaged or foreign")
+        self.metadata = entries.pop("__metadata__", {})
         if not (isinstance(self.metadata, dict) and all(isinstance(v, str) for v in self.metadata.values())):
             self._fail("has metadata that are not text", "it is damaged or foreign")
         if len(entries) > MAX_TENSORS:
@@ -294,3 +299,29 @@ class Reader:
         if out.size and self._file.readinto(memoryview(out).cast("B")) != out.nbytes:
             self._fail("became shorter while it was read", "read it again")
         return out
+
+
+def is_own(start):
+    """Whether a file that begins so was written by `write`; `start` holds 37 bytes."""
+    return start[8:_DIGITS_AT] == _PREFIX
+
+
+class ForeignReader(Reader):
+    """A container that another program wrote, without a checksum; bfloat16 becomes float32."""
+
+    def __init__(self, file, label):
+        self._file, self._label, self._codes = file, label, {}
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        header = self._header(file.read(8), size)
+        self._parse(header, size - 8 - len(header))
+
+    def _entry(self, name, entry):
+        found = super()._entry(name, entry)
+        self._codes[name] = entry["dtype"]
+        return found
+
+    def read(self, name):
+        """The tensor as a new array."""
+        array = super().read(name)
+        return (array.astype("<u4") << 16).view("<f4") if self._codes[name] == "BF16" else array

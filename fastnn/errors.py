@@ -81,6 +81,26 @@ class UnknownNameError(FastNNError, ValueError, KeyError):
         return cls(f"Unknown {kind} {str(name)!r}; {hint}", name=str(name), nearest=nearest)
 
 
+class UnsupportedError(FastNNError, ValueError):
+    """A model of another framework holds what fastnn does not have, or the other way round.
+
+    Attributes
+    ----------
+    missing : tuple of str
+        Every part that has no counterpart, each with its place.
+    """
+
+    def __init__(self, message, *, missing=()):
+        super().__init__(message)
+        self.missing = tuple(missing)
+
+    @classmethod
+    def of(cls, what, missing, hint):
+        """The error for `what`, which holds the parts that are `missing` in the other place."""
+        listed = "".join(f"\n  {part}" for part in missing)
+        return cls(f"{what}:{listed}\n{hint}", missing=missing)
+
+
 class GraphError(FastNNError, ValueError):
     """The layers are not connected to each other as a model needs."""
 

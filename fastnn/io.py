@@ -28,12 +28,13 @@ import functools
 import io as _io
 import json
 import os
+from collections.abc import Mapping
 
 import numpy as np
 
 from . import losses, metrics, optimizers, regularizers
 from . import model as models
-from ._safetensors import Reader, parse_json, write, write_atomically
+from ._safetensors import Reader, is_own, parse_json, write, write_atomically
 from .config import version
 from .errors import (
     ArgumentError,
@@ -608,8 +609,20 @@ def _read_predictor(reader, label):
 def load_weights(model, filepath, skip_mismatch=False):
     """See `Model.load_weights`."""
     model._needs_built("loading weights")
+    if isinstance(filepath, Mapping):
+        from .interop import weights
+
+        weights.assign(weights.from_mapping(model, filepath, skip_mismatch))
+        return
     with _open(filepath) as file:
         label = f"'{filepath}'"
+        start = file.read(64)
+        file.seek(0)
+        if not is_own(start):
+            from .interop import weights
+
+            if weights.load_foreign(model, file, os.fsdecode(filepath), skip_mismatch):
+                return
         reader = open_checked(file, label)
         stored = {name for name in reader.tensors if not name.startswith(_NO_WEIGHTS)}
         own = model.parameters

@@ -1321,24 +1321,77 @@ class Model(Layer):
         io.save_weights(self, filepath, overwrite)
 
     def load_weights(self, filepath, skip_mismatch=False):
-        """Read parameters by name from a file of `save_weights` or `save`.
+        """Read parameters, all of them or none: from fastnn's files, Keras's, safetensors or a mapping.
 
         Parameters
         ----------
-        filepath : str or path
+        filepath : str, path or mapping of str to array_like
+            A file of `save_weights` or `save`; weights of Keras (``.weights.h5``, ``.h5``, ``.keras``; extra
+            `keras`); a safetensors file; or a mapping of names to arrays or tensors, such as a `state_dict`.
         skip_mismatch : bool, default False
             Leave parameters as they are whose name or shape does not fit, instead of raising.
 
         Raises
         ------
         FileFormatError
-            If the file is damaged or of another kind.
-        ShapeError, UnknownNameError
-            If names or shapes do not fit; no parameter is changed then.
+            If the file is damaged or of another kind. Pickles (``.pt``, ``.pth``) are refused; the message holds
+            the line that converts them.
+        ShapeError, UnknownNameError, ArgumentError
+            If names or shapes do not fit, or leave open what belongs where; no parameter is changed then.
+
+        Notes
+        -----
+        Keras's files go by the names of layers where they are those of this model; else, as in Keras, by class
+        and count, and older files by order.
+
+        Tensors go by name where the names are those of `parameters`. In PyTorch's naming, such as "fc.weight",
+        they go to the layer named as their module, and the modules that are left to the layers that are left,
+        in order; roles and shapes must be the same. "weight" is the transposed kernel of a Dense layer, gamma,
+        embeddings or alpha, "bias" is bias or beta, "running_mean" and "running_var" are the moving statistics.
+        The order of a `state_dict` counts. A safetensors file has none: layers of the same shapes must then have
+        names of their own, or names that differ in numbers alone.
         """
         from . import io
 
         io.load_weights(self, filepath, skip_mismatch)
+
+    def to_keras(self):
+        """The same network as a live Keras model, with the weights and names, not compiled.
+
+        Returns
+        -------
+        keras.Sequential or keras.Model
+
+        Raises
+        ------
+        MissingExtraError
+            If Keras 3 is not installed.
+        UnsupportedError
+            If it holds what Keras does not have; the message lists all of it.
+        """
+        from .interop import keras
+
+        return keras.to_keras(self)
+
+    def to_torch(self):
+        """The same network as a PyTorch module in evaluation mode, with the weights.
+
+        Returns
+        -------
+        torch.nn.Sequential or torch.fx.GraphModule
+            The latter where the network is no chain of modules; both can be trained, moved and saved. Modules are
+            named as the layers, a chain of names with dots such as "encoder.0" becomes nested Sequentials.
+
+        Raises
+        ------
+        MissingExtraError
+            If PyTorch is not installed.
+        UnsupportedError
+            If it holds what PyTorch does not have; the message lists all of it.
+        """
+        from .interop import torch
+
+        return torch.to_torch(self)
 
     def __reduce__(self):
         from . import io

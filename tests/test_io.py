@@ -415,7 +415,7 @@ def test_resealing_alone_changes_nothing():
 
 
 def test_header_lengths_that_begin_like_other_formats():
-    for magic, _ in _safetensors._FOREIGN:
+    for magic, _, _ in _safetensors._FOREIGN:
         length = int.from_bytes(magic, "little")
         if length % 8 or length > 1 << 16:
             continue

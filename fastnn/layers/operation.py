@@ -38,12 +38,12 @@ class Operation(Layer):
         self.built = True
 
     @classmethod
-    def apply(cls, function, args, kwargs):
-        """Call the function on symbolic tensors."""
+    def apply(cls, function, args, kwargs, name=None):
+        """Call the function on symbolic tensors, as a layer of that name."""
         tensors = []
         arguments = [_described(a, tensors) for a in args]
         keywords = {k: _described(a, tensors) for k, a in kwargs.items()}
-        return cls(function, arguments, keywords)(tensors)
+        return cls(function, arguments, keywords, name)(tensors)
 
     def call(self, xs):
         """Emits the function's nodes."""
