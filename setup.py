@@ -1,6 +1,8 @@
 """Builds fastnn._core: the C library, one kernel table per instruction set and type, and the binding."""
 
 import platform
+import shutil
+import subprocess
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from glob import glob
@@ -17,6 +19,9 @@ FLAGS = [
     "-std=gnu11", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
     "-fvisibility=hidden", "-pthread", "-Wno-psabi",
 ]  # fmt: skip
+
+# What only POSIX has.
+POSIX = {"-fvisibility=hidden", "-pthread"}
 
 # The loops of a product begin at a cache line: elsewhere they lose some percent where two threads share a core.
 KERNEL_FLAGS = ["-falign-loops=64"]
@@ -53,14 +58,13 @@ def family():
 
 
 class BuildExt(build_ext):
-    """Compiles the kernel tables beside the extension's own sources."""
+    """Compiles the kernel tables beside the extension's own sources; where Python is MSVC's, by clang-cl."""
 
     def build_extension(self, ext):
+        runtime = []
         if self.compiler.compiler_type == "msvc":
-            raise CompileError(
-                "fastnn needs GCC or Clang, whose vector extensions its kernels are written in, got MSVC; "
-                "with MinGW-w64 installed: pip install . --config-settings=--build-option=--compiler=mingw32"
-            )
+            runtime = self.use_clang_cl()
+            ext.extra_compile_args, ext.extra_link_args = self.spelled(FLAGS), []
         jobs = [
             (instruction_set, bits)
             for instruction_set, bits in product(INSTRUCTION_SETS[family()].items(), (32, 64))
@@ -68,8 +72,35 @@ class BuildExt(build_ext):
         ]
         with ThreadPoolExecutor(cpu_count()) as pool:
             tables = list(pool.map(lambda job: self.build_table(ext, *job), jobs))
-        ext.extra_objects = tables
+        ext.extra_objects = tables + runtime
         super().build_extension(ext)
+
+    def use_clang_cl(self):
+        """Puts clang-cl in the place of cl, which lacks the vector extensions that the kernels are written in.
+
+        Returns the libraries that its objects need.
+        """
+        clang = shutil.which(environ.get("CC", "clang-cl"))
+        if clang is None:
+            raise CompileError(
+                f"fastnn needs clang-cl, LLVM's compiler with MSVC's options, got no {environ.get('CC', 'clang-cl')!r} on PATH; "
+                "install LLVM, or set CC to the path of clang-cl.exe"
+            )
+        if not self.compiler.initialized:
+            self.compiler.initialize(self.plat_name)
+        self.compiler.cc = clang
+        # Whole-program code is MSVC's own format.
+        self.compiler.compile_options.remove("/GL")
+        self.compiler.ldflags_shared.remove("/LTCG")
+        # What the CPU has is asked in a library that link does not know of.
+        query = [clang, "/clang:--rtlib=compiler-rt", "/clang:--print-libgcc-file-name"]
+        return [subprocess.check_output(query, text=True).strip()]
+
+    def spelled(self, flags):
+        """The flags as the compiler takes them."""
+        if self.compiler.compiler_type != "msvc":
+            return flags
+        return [f"/clang:{flag}" for flag in flags if flag not in POSIX]
 
     def build_table(self, ext, instruction_set, bits):
         """Compiles kernels/table.c for one instruction set and type, and returns the object's path."""
@@ -82,7 +113,7 @@ class BuildExt(build_ext):
                 [source],
                 output_dir=folder,
                 macros=[("FNN_ISA", name), ("REAL_BITS", str(bits))],
-                extra_postargs=FLAGS + KERNEL_FLAGS + flags,
+                extra_postargs=self.spelled(FLAGS + KERNEL_FLAGS + flags),
             )
         return target
 
@@ -97,6 +128,7 @@ core = Extension(
     depends=sorted(glob("csrc/*.h") + glob("csrc/*.def") + glob("csrc/kernels/*")) + ["setup.py"],
     define_macros=[("Py_LIMITED_API", "0x030B0000")] if stable_abi else [],
     py_limited_api=stable_abi,
+    export_symbols=["fnn_get_threads", "fnn_set_threads"],  # Windows hides the others; threadpoolctl looks for these
     extra_compile_args=FLAGS,
     extra_link_args=["-pthread"],
 )

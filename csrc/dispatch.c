@@ -26,6 +26,8 @@ int fnn_op_slots(int op, const double *attr) {
 /* One row per instruction set, best first: ISA(name, whether this CPU and its system run it). The tables
  * themselves are built by setup.py and the Makefile, which hold the compiler's flags for each. */
 #if defined(__x86_64__) || defined(_M_X64)
+/* Beside MSVC's runtime nothing else asks the CPU before. */
+#define CPU_HAS(feature) (__builtin_cpu_init(), __builtin_cpu_supports(feature))
 #define ISAS(ISA)                                                                                          \
     AVX512_ISAS(ISA)                                                                                       \
     ISA(avx2, RUNS_AVX2)                                                                                   \
@@ -34,13 +36,12 @@ int fnn_op_slots(int op, const double *attr) {
 #define AVX512_ISAS(ISA)
 #else
 #define AVX512_ISAS(ISA)                                                                                   \
-    ISA(avx512bf16, __builtin_cpu_supports("avx512bf16") && RUNS_AVX512)                                   \
+    ISA(avx512bf16, CPU_HAS("avx512bf16") && RUNS_AVX512)                                                  \
     ISA(avx512, RUNS_AVX512)
 #endif
 #define RUNS_AVX512                                                                                        \
-    (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&                            \
-     __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") && RUNS_AVX2)
-#define RUNS_AVX2 (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    (CPU_HAS("avx512f") && CPU_HAS("avx512vl") && CPU_HAS("avx512dq") && CPU_HAS("avx512bw") && RUNS_AVX2)
+#define RUNS_AVX2 (CPU_HAS("avx2") && CPU_HAS("fma"))
 #define RUNS_WIDE RUNS_AVX2
 #elif defined(__aarch64__) || defined(_M_ARM64)
 #define ISAS(ISA) ISA(neon, true)

@@ -62,7 +62,7 @@ static void k_dropout(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) 
     FOR_DRAWS(t, t->attr[1], to, lo, hi, r, c, n, drawn, {
         const REAL *x = (const REAL *)in->p + r * in->ld + c;
         REAL *out = (REAL *)to->p + r * to->ld + c;
-        _Pragma("GCC ivdep")
+        INDEPENDENT
         for (int64_t i = 0; i < n; i++) out[i] = drawn[i] >> 8 >= limit ? x[i] * scale : 0;
     });
 }
@@ -81,7 +81,7 @@ static void k_random_uniform(const fnn_task *t, int64_t lo, int64_t hi, void *sc
     if (range == 0) below = high;
     FOR_DRAWS(t, t->attr[2], to, lo * to->lead, hi * to->lead, r, c, n, drawn, {
         REAL *out = (REAL *)to->p + r * to->ld + c;
-        _Pragma("GCC ivdep")
+        INDEPENDENT
         for (int64_t i = 0; i < n; i++) {
             const REAL x = (REAL)(low + range * ((centred(drawn[i]) + 0x1p31) * 0x1p-32));
             out[i] = x < high ? x : below;

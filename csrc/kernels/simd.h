@@ -58,6 +58,13 @@ typedef REAL VU __attribute__((vector_size(VBYTES), aligned(sizeof(REAL)), may_a
 enum { VL = VBYTES / (int)sizeof(REAL) };
 #define INLINE static inline __attribute__((always_inline))
 
+/* Before a loop whose iterations do not depend on each other, though its pointers do not say so. */
+#if defined(__clang__)
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
 INLINE V v_load(const REAL *p) { return *(const VU *)p; }
 INLINE void v_store(REAL *p, V x) { *(VU *)p = x; }
 INLINE V v_set1(REAL x) { return x - (V){0}; }   /* a splat; -0 stays -0 */
