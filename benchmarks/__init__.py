@@ -5,5 +5,5 @@
     python benchmarks/compare.py OLD NEW      what became slower from one file to the other
     pytest benchmarks                         the work of the first under pytest-benchmark
 
-sides.py says what a side of a comparison is, nets.py what it works on, rounds.py how it is timed.
+Nets, sides and timing are those of `fastnn bench`, in fastnn/bench/.
 """

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from . import environment, report
+from . import environment
 
 PARTS = ("training", "inference", "kernels", "traced", "many", "import")
 
@@ -23,14 +23,18 @@ def main():
     # NumPy reads its settings when it is imported, so these wait until they are made.
     from fastnn import _core
 
-    from . import import_time, inference, training
+    from fastnn.bench import environment as machine
+    from fastnn.bench import inference, report, training
+    from fastnn.bench.nets import choose
+    from fastnn.bench.sides import OWN, Side, Sides
+
+    from . import import_time
     from .limit import Limit
-    from .nets import choose
-    from .sides import OWN, Side, Sides
+    from .report import path_of, write
 
     nets, limit = choose(options.nets, parser), Limit(_core.active_isa(), threads)
     with Sides({name: Side(module, threads) for name, module in OWN.items()}) as sides:
-        result = environment.about(threads, sides)
+        result = machine.about(threads, sides)
         if "training" in options.only:
             rows = {net.name: training.run(net, sides, options.quick, limit) for net in nets}
             result["training"] = rows
@@ -57,7 +61,7 @@ def main():
         result["import"] = import_time.run(5 if options.quick else 15)
         report.table(f"Import, milliseconds (goal: fastnn adds at most {import_time.GOAL_MS})",
                      {"import": result["import"]}, ["numpy", "fastnn", "added"])
-    report.write(result, report.path_of("-quick" if options.quick else "", options.json))
+    write(result, path_of("-quick" if options.quick else "", options.json))
 
 
 if __name__ == "__main__":

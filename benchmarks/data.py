@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from . import environment, report
+from . import environment
 
 FEATURES, CLASSES, CHUNK = 64, 10, 100_000
 BATCH = 32
@@ -52,7 +52,7 @@ def in_cache(x, y, most, rounds):
     """{samples: {shuffle: figures}}: steps of one number from parts of the files, as many as `most` samples make."""
     import numpy as np
 
-    from .rounds import clock, interleave, summary
+    from fastnn.bench.rounds import clock, interleave, summary
 
     np.add.reduce(x[:: 4096 // x.strides[0]], axis=None)  # each page once: it is mapped now
     np.add.reduce(y, axis=None)
@@ -118,7 +118,7 @@ def from_disk(paths, rounds):
     """{side: figures} of MB/s: the disk alone, and epochs of a light net from an empty cache and from a full one."""
     import numpy as np
 
-    from .rounds import spread
+    from fastnn.bench.rounds import spread
 
     bytes_read = sum(path.stat().st_size for path in paths)
     rates, peaks = {}, []
@@ -168,10 +168,14 @@ def main():
     parser.add_argument("--json", type=Path, metavar="FILE", help="default: benchmarks/results/<machine>-data.json")
     options = parser.parse_args()
     threads = environment.prepare()
-    from . import fastnn_net
+    from fastnn.bench import environment as machine
+    from fastnn.bench import fastnn_net
+    from fastnn.bench.report import table
+
+    from .report import path_of, write
 
     count, rounds = (10**6, 3) if options.quick else (10**7, 5)
-    result = environment.about(threads, {"fastnn": fastnn_net})
+    result = machine.about(threads, {"fastnn": fastnn_net})
     result["samples"], result["window"] = count, WINDOW
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         import numpy as np
@@ -182,17 +186,17 @@ def main():
             result["cache"] = rows = in_cache(x, y, count // 20, rounds)
             del x, y
             for kind in next(iter(rows.values())):
-                report.table(f"{TITLE}: {kind}", {name: {
+                table(f"{TITLE}: {kind}", {name: {
                     "ns": row[kind]["median"], "/ 1,000": row[kind].get("ratio", {"median": 1})["median"]
                 } for name, row in rows.items()}, ["ns", "/ 1,000"])  # fmt: skip
         if "disk" in options.parts:
             result["disk"], result["own_memory"] = from_disk(paths, 1 if options.quick else 3)
-            report.table("An epoch of 64-10, batches of 1,024, in MB/s (cache emptied before, unless it says cached)", {
+            table("An epoch of 64-10, batches of 1,024, in MB/s (cache emptied before, unless it says cached)", {
                 side: {"MB/s": cell["median"], "share of the disk": cell["share"]["median"]}
                 for side, cell in result["disk"].items()
             }, ["MB/s", "share of the disk"])  # fmt: skip
             print(f"\nmemory of its own that an epoch added: {result['own_memory'] / 1e6:.1f} MB")
-    report.write(result, report.path_of("-data-quick" if options.quick else "-data", options.json))
+    write(result, path_of("-data-quick" if options.quick else "-data", options.json))
 
 
 if __name__ == "__main__":

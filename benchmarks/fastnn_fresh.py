@@ -1,6 +1,6 @@
 """fastnn's frozen models as in fastnn_net.py, but with a new array from each call."""
 
-from .fastnn_net import build, version
+from fastnn.bench.fastnn_net import build, version
 
 __all__ = ["predictor", "version"]
 

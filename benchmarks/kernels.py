@@ -14,11 +14,11 @@ from functools import cache
 import numpy as np
 
 from fastnn import _core
+from fastnn.bench.report import table
+from fastnn.bench.rounds import interleave, summary
 from fastnn.graph import Program
 
 from .limit import Limit
-from .report import table
-from .rounds import interleave, summary
 
 TITLE = "Kernels, {isa} ({threads} threads, float32)"
 DTYPE = "float32"

@@ -4,9 +4,9 @@ import numpy as np
 
 import fastnn as fnn
 
-from . import fastnn_net
-from .nets import NETS
-from .rounds import clock, interleave, summary
+from fastnn.bench import fastnn_net
+from fastnn.bench.nets import NETS
+from fastnn.bench.rounds import clock, interleave, summary
 
 TITLE = "64 nets by fit_many, milliseconds for all (10 epochs of 1,800 samples each, on all or on folds)"
 MODELS, EPOCHS, SAMPLES = 64, 10, 1800

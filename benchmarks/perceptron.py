@@ -10,7 +10,6 @@ import warnings
 from pathlib import Path
 
 from . import environment
-from .report import path_of, show, write
 
 SAMPLES, FEATURES, EPOCHS = 20_000, 100, (2, 22)
 
@@ -27,10 +26,14 @@ def main():
 
     import fastnn as fnn
 
-    from . import fastnn_net
-    from .rounds import clock, interleave, summary
+    from fastnn.bench import environment as machine
+    from fastnn.bench import fastnn_net
+    from fastnn.bench.report import show
+    from fastnn.bench.rounds import clock, interleave, summary
 
-    about = environment.about(threads, {"fastnn": fastnn_net})
+    from .report import path_of, write
+
+    about = machine.about(threads, {"fastnn": fastnn_net})
     about["versions"]["scikit-learn"] = sklearn.__version__
     warnings.simplefilter("ignore")  # neither side converges, on purpose
     rng = np.random.default_rng(0)

@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 
 from . import environment
-from .report import show
 
 SIZES = {"1-10-1, 200": (1, (10,), 200, 1e-3), "2-16-16-1, 1000": (2, (16, 16), 1000, 2e-3), "8-32-32-1, 4000": (8, (32, 32), 4000, 2e-2)}
 
@@ -173,8 +172,8 @@ def main():
     import torch
 
     from fastnn import optimizers
-
-    from .rounds import clock, interleave, summary
+    from fastnn.bench.report import show
+    from fastnn.bench.rounds import clock, interleave, summary
 
     torch.set_num_threads(threads)
     tables = {"L-BFGS": {}, "Levenberg-Marquardt": {}}

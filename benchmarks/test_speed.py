@@ -2,8 +2,8 @@
 
 import pytest
 
-from . import fastnn_net, inference, numpy_net
-from .nets import NETS
+from fastnn.bench import fastnn_net, inference, numpy_net
+from fastnn.bench.nets import NETS
 
 SIDES = {"fastnn": fastnn_net, "numpy": numpy_net}
 by_side = pytest.mark.parametrize("side", SIDES)

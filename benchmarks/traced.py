@@ -4,8 +4,7 @@ import numpy as np
 
 import fastnn as fnn
 from fastnn import layers, losses, ops, optimizers
-
-from .rounds import clock, interleave, summary
+from fastnn.bench.rounds import clock, interleave, summary
 
 TITLE = "Losses written with fastnn.ops, microseconds a step of 64-64-10 (goal: 1.3 times fastnn's own)"
 BATCH, STEPS = 32, 200

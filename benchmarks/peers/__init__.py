@@ -1,4 +1,4 @@
-"""Other libraries on the nets of nets.py, one script a peer; they run in an environment of their own.
+"""Other libraries on the nets of fastnn/bench/nets.py, one script a peer; they run in an environment of their own.
 
     python -m benchmarks.peers [--quick]      makes it, then tables, and JSON and a plot in benchmarks/results
 """

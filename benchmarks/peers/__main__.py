@@ -5,7 +5,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from .. import environment, report
+from .. import environment
 from . import PEERS, installed
 
 PARTS = ("training", "inference", "isa")
@@ -41,14 +41,17 @@ def main():
 
     from fastnn import _core
 
-    from .. import inference, training
+    from fastnn.bench import environment as machine
+    from fastnn.bench import inference, report, training
+    from fastnn.bench.nets import choose
+    from fastnn.bench.sides import OWN, Side, Sides
+
     from ..limit import Limit
-    from ..nets import choose
-    from ..sides import OWN, Side, Sides
+    from ..report import path_of, write
     from . import summary
 
     nets = [replace(net, dtype=options.dtype) for net in choose(options.nets, parser)]
-    path = report.path_of("-peers-quick" if options.quick else "-peers", options.json)
+    path = path_of("-peers-quick" if options.quick else "-peers", options.json)
     result = json.loads(path.read_text()) if path.exists() else {}
     run = result.setdefault(f"{options.dtype}, {threads} thread{'s' * (threads > 1)}", {})
     limit = Limit(_core.active_isa(), threads)
@@ -59,7 +62,7 @@ def main():
         for name in PEERS:
             if name in options.peers:
                 sides[name] = Side(PEERS[name], threads, python)
-        about = environment.about(threads, sides)
+        about = machine.about(threads, sides)
         versions = run.get("versions", {}) | about.pop("versions")
         run |= about | {"versions": versions}
         run["limit"] = {"gflops": limit.flops(options.dtype) / 1e9, "copy_gbs": limit.copy() / 1e9}
@@ -91,7 +94,7 @@ def main():
                 row = training.run(net, sides, options.quick, Limit(isa, threads))
                 report.show_sides(f"{net.name}, a step of {net.batch} ({options.dtype}, {isa})", row)
                 keep(net, row, "isa", isa)
-    report.write(result, path)
+    write(result, path)
     summary.write(result, path)
     subprocess.run([python, "-m", "benchmarks.peers.plot", path], cwd=installed.FOLDER, check=True)
 

@@ -1,62 +1,20 @@
-"""`python -m benchmarks.peers.plot RESULT.json`: time over size of net, as RESULT.svg."""
+"""Draws a result file: python -m benchmarks.peers.plot FILE writes an SVG beside it.
+
+It runs in the peers' environment, which has matplotlib.
+"""
 
 import json
 import sys
 from pathlib import Path
 
-import matplotlib
+from fastnn.bench.plot import picture
 
-matplotlib.use("svg")
-matplotlib.rcParams["svg.hashsalt"] = "fastnn"  # the same figures give the same file
-
-import matplotlib.pyplot as plt  # noqa: E402
-
-from ..nets import NETS  # noqa: E402
-from .summary import main_run  # noqa: E402
-
-PANELS = (
-    ("a training step", lambda run: run.get("training", {}), lambda net: net.flops, "flops of a step"),
-    ("a prediction of one sample", lambda run: run.get("inference", {}).get("1", {}),
-     lambda net: net.forward_flops(1), "flops of a prediction"),
-)
-STYLES = {
-    "fastnn": ("#c1272d", "o", "-"), "numpy": ("#4d77cf", "s", "-"), "torch": ("#e8862e", "^", "-"),
-    "torch.compile": ("#e8862e", "v", "--"), "jax": ("#7b4fa3", "D", "--"), "jax scan": ("#7b4fa3", "d", "-"),
-    "sklearn": ("#3a9a5b", "P", "-"), "onnxruntime": ("#5a5a5a", "X", "-"), "limit": ("black", None, ":"),
-}  # fmt: skip
-LABELS = {"limit": "the machine's limit"}
-
-
-def draw(axes, rows, size, sides):
-    for side in sides:
-        measured = [net for net in NETS if side in rows.get(net.name, {})]
-        if measured:
-            points = sorted((size(net), rows[net.name][side]["median"]) for net in measured)
-            color, marker, line = STYLES[side]
-            width, order = (2.2, 3) if side == "fastnn" else (1.2, 2)
-            axes.plot(*zip(*points), color=color, marker=marker, linestyle=line, linewidth=width, zorder=order,
-                      markersize=5, label=LABELS.get(side, side))
+from .summary import main_run
 
 
 def main():
     path = Path(sys.argv[1])
-    runs = json.loads(path.read_text())
-    run = main_run(runs)
-    shown = [panel for panel in PANELS if panel[1](run)]
-    if not shown:
-        return
-    size = 5.2 * len(shown), 4.4
-    figure, all_axes = plt.subplots(1, len(shown), figsize=size, layout="constrained", squeeze=False)
-    for axes, (title, rows, size, label) in zip(all_axes[0], shown):
-        draw(axes, rows(run), size, STYLES)
-        axes.set(xscale="log", yscale="log", xlabel=label, ylabel="microseconds", title=title)
-        axes.grid(alpha=0.25)
-    labelled = {label: line for axes in all_axes[0] for line, label in zip(*axes.get_legend_handles_labels())}
-    labels = sorted(labelled, key=[LABELS.get(side, side) for side in STYLES].index)
-    figure.legend([labelled[label] for label in labels], labels, loc="outside right center", frameon=False)
-    machine = run["machine"]
-    figure.suptitle(f"{machine['cpu']}, {run['threads']} threads, float32, {run['date']}", fontsize=10)
-    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    picture(main_run(json.loads(path.read_text())), path.with_suffix(".svg"))
     print(f"drawn in {path.with_suffix('.svg')}")
 
 

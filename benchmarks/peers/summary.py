@@ -2,7 +2,7 @@
 
 import csv
 
-from ..nets import NETS
+from fastnn.bench.nets import NETS
 
 
 def main_run(runs):

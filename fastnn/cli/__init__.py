@@ -1,20 +1,31 @@
-"""The command `fastnn`."""
+"""The command `fastnn`: a module for each of its commands, which it imports the rest of fastnn in."""
 
 import sys
 
-from ..errors import FastNNError
-from . import demo, info
-from .arguments import Parser, Version
+from ..errors import FastNNError, MissingExtraError
+from . import bench, demo, info
+from .arguments import CannotWriteError, Parser, Version
+
+_COMMANDS = (info, bench, demo)
 
 
 def main(arguments=None):
-    """Runs the command line; returns the exit code: 0, 2 for wrong arguments or files, 130 after Ctrl-C."""
+    """Runs the command line.
+
+    Returns
+    -------
+    int
+        The exit code: 0; 1 where the output cannot be written; 2 for wrong arguments, files or data; 3 where a
+        library of an extra is missing; 130 after Ctrl-C.
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # names of columns go to terminals that cannot show them
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        return options.run(options) or 0
     except FastNNError as error:
         print(f"fastnn: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, CannotWriteError) else 3 if isinstance(error, MissingExtraError) else 2
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output left; Python would complain about it at exit
         return 1
@@ -24,13 +35,16 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print("fastnn: stopped", file=sys.stderr)
         return 130
-    return 0
 
 
 def _parser():
-    parser = Parser(prog="fastnn", description="Neural networks, fast and small.")
+    parser = Parser(
+        prog="fastnn",
+        description="Neural networks, fast and small.",
+        epilog="example: fastnn info model.fnn",
+    )
     parser.add_argument("--version", action=Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for command in (demo, info):
+    for command in _COMMANDS:
         command.add_to(commands)
     return parser

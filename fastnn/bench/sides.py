@@ -2,23 +2,25 @@
 
 A side is a module with ``version()`` and one or both of ``Trainer(net, weights)``, with methods ``steps`` and
 ``epoch`` as in numpy_net.py, and ``predictor(net, weights, rows)``. Its process is ``python -m
-benchmarks.sides MODULE THREADS``: each line that it reads is a JSON list, a method of `Work` and its arguments,
+fastnn.bench.sides MODULE THREADS``: each line that it reads is a JSON list, a method of `Work` and its arguments,
 each line that it writes the answer as JSON.
 """
 
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from ..errors import FastNNError
 from . import environment
 from .rounds import clock
 
-FOLDER = Path(__file__).parent.parent
-OWN = {"fastnn": "benchmarks.fastnn_net", "numpy": "benchmarks.numpy_net"}
+FOLDER = Path(__file__).parents[2]  # that of the package, and in a checkout that of benchmarks/
+OWN = {"fastnn": "fastnn.bench.fastnn_net", "numpy": "fastnn.bench.numpy_net"}
 SHOWN_ROWS = 4  # predictions that are sent for comparison
 
 # Adam turns the last bit of a gradient near zero into a whole step: at a larger rate the losses of the deep
@@ -27,8 +29,8 @@ CHECKED_RATE = 1e-5
 CHECKED_EPSILON = 1e-12  # PyTorch adds it to another denominator than the others: see that none notices
 
 
-class SideError(Exception):
-    """A side could not do its part."""
+class SideError(FastNNError, RuntimeError):
+    """A side could not do its part, or does not compute what the others do."""
 
 
 class Work:
@@ -70,8 +72,8 @@ class Side:
     """A side's process, with the methods of `Work`; a side is also the clock of what was prepared in it."""
 
     def __init__(self, module, threads, python=sys.executable, **variables):
-        command = [str(python), "-m", "benchmarks.sides", module, str(threads)]
-        env = {**os.environ, **variables}
+        command = [str(python), "-m", "fastnn.bench.sides", module, str(threads)]
+        env = environment.variables(threads) | variables
         self.process = subprocess.Popen(command, cwd=FOLDER, env=env, text=True, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE)
         self.module = module
@@ -116,15 +118,17 @@ class Sides(dict):
     def __enter__(self):
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, error, *rest):
         for side in self.values():
+            if error is not None:
+                side.process.kill()  # it may be in the midst of a second's work
             side.close()
 
 
 def main():
     module, threads = sys.argv[1:]
-    environment.prepare(int(threads))
     environment.pin(int(threads))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started this process ends it
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is no answer
     from .nets import Net
