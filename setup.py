@@ -83,8 +83,8 @@ class BuildExt(build_ext):
         clang = shutil.which(environ.get("CC", "clang-cl"))
         if clang is None:
             raise CompileError(
-                f"fastnn needs clang-cl, LLVM's compiler with MSVC's options, got no {environ.get('CC', 'clang-cl')!r} on PATH; "
-                "install LLVM, or set CC to the path of clang-cl.exe"
+                f"fastnn needs clang-cl, LLVM's compiler with MSVC's options: there is no {environ.get('CC', 'clang-cl')!r} on "
+                "PATH; install LLVM, or set CC to the path of clang-cl.exe"
             )
         if not self.compiler.initialized:
             self.compiler.initialize(self.plat_name)

@@ -11,7 +11,11 @@ from pathlib import Path
 
 from . import environment
 
-SIZES = {"1-10-1, 200": (1, (10,), 200, 1e-3), "2-16-16-1, 1000": (2, (16, 16), 1000, 2e-3), "8-32-32-1, 4000": (8, (32, 32), 4000, 2e-2)}
+SIZES = {
+    "1-10-1, 200": (1, (10,), 200, 1e-3),
+    "2-16-16-1, 1000": (2, (16, 16), 1000, 2e-3),
+    "8-32-32-1, 4000": (8, (32, 32), 4000, 2e-2),
+}
 
 
 class Reached(Exception):
@@ -106,7 +110,8 @@ def scipy_lbfgs(net):
 
     def run():
         try:
-            found = minimize(function, net.start, jac=True, method="L-BFGS-B", options={"maxiter": 5000, "maxfun": 50000, "ftol": 0, "gtol": 0})
+            options = {"maxiter": 5000, "maxfun": 50000, "ftol": 0, "gtol": 0}
+            found = minimize(function, net.start, jac=True, method="L-BFGS-B", options=options)
         except Reached:
             return
         raise AssertionError(found.message)

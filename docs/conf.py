@@ -5,9 +5,10 @@ import re
 import sys
 from pathlib import Path
 
-import fastnn
 from docutils.nodes import SkipNode
 from docutils.utils.math.latex2mathml import tex2mathml
+
+import fastnn
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # for house_style, which sphinx-gallery imports by name

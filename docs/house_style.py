@@ -1,7 +1,8 @@
 """How pictures of the guide look: sphinx-gallery calls `apply` before each script."""
 
-import fastnn
 import matplotlib
+
+import fastnn
 
 
 def apply(gallery_conf, fname):

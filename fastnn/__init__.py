@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 try:
-    from . import _core
+    from . import _core  # noqa: F401
 except ImportError as error:
     raise ImportError(
         f"fastnn's compiled part cannot be loaded from {__path__[0]} ({error}). In a checkout that was not built in place, "
@@ -40,8 +40,9 @@ _threadpoolctl.follow()
 __all__ = [
     "FastNNError", "History", "Input", "Layer", "Model", "Parameter", "Perceptron", "Predictor", "Program",
     "Sequential", "Tensor", "activations", "callbacks", "config", "datasets", "errors", "explain", "fit_many",
-    "from_keras", "from_torch",    "get_num_threads", "initializers", "keras", "layers", "load", "losses", "metrics", "ops", "optimizers", "plot", "regularizers",
-    "reset_names", "schedules", "set_num_threads", "set_seed", "show_config", "utils", "value_and_grad",
+    "from_keras", "from_torch", "get_num_threads", "initializers", "keras", "layers", "load", "losses", "metrics",
+    "ops", "optimizers", "plot", "regularizers", "reset_names", "schedules", "set_num_threads", "set_seed",
+    "show_config", "utils", "value_and_grad",
 ]  # fmt: skip
 
 

@@ -591,7 +591,7 @@ class CSVLogger(Callback):
 
         try:
             at = min(self._at, self._size())
-            self._file = open(self.filename, "r+" if at else "w", newline="", encoding="utf-8")
+            self._file = open(self.filename, "r+" if at else "w", newline="", encoding="utf-8")  # noqa: SIM115
             if at:
                 self._file.seek(at)
                 self._file.truncate()

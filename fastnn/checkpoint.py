@@ -21,7 +21,7 @@ import zlib
 
 import numpy as np
 
-from . import io, optimizers, schedules, seeds
+from . import io, schedules, seeds
 from ._safetensors import parse_json, write_atomically
 from ._safetensors import write as write_container
 from .errors import (

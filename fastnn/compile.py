@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import ops, optimizers
 from . import losses as losses_module
 from . import metrics as metrics_module
+from . import ops, optimizers
 from .arguments import check_float
 from .differentiate import differentiate
 from .errors import ArgumentError, ProgramError
@@ -252,7 +252,7 @@ class _Objectives:
                 target_dtype,
                 weight,
                 loss.name if scalar else None,
-            )  # fmt: skip
+            )
         )
 
     def placed(self, losses, penalties):

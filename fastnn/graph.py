@@ -313,7 +313,7 @@ class Program:
             raise ProgramError(f"Line 2 gives the dtype, one of {', '.join(POLICIES)}, got {lines[1][:40]!r}.")
         program = cls(dtype[1])
         for number, line in enumerate(lines[2:], start=3):
-            for pattern, read, into in _line_forms():
+            for pattern, read, into in _line_forms():  # noqa: B007
                 match = pattern.fullmatch(line)
                 if match:
                     break
@@ -747,7 +747,8 @@ def _rule_update(info, ins, attrs, given):
 
 _RULES = {
     "SAME": _rule_same, "MAP": _rule_map, "MATMUL": _rule_matmul, "MATMUL_INT8": _rule_matmul_int8,
-    "MATMUL_NT": _rule_matmul, "MATMUL_TN": _rule_matmul_tn, "BIAS": _rule_bias, "SUM_ROWS": _rule_sum_rows, "REDUCE": _rule_reduce,
+    "MATMUL_NT": _rule_matmul, "MATMUL_TN": _rule_matmul_tn, "BIAS": _rule_bias, "SUM_ROWS": _rule_sum_rows,
+    "REDUCE": _rule_reduce,
     "BROADCAST": _rule_broadcast, "SPREAD": _rule_spread, "MOMENTS": _rule_moments,
     "MOMENTS_GRAD": _rule_moments_grad, "NORM": _rule_norm, "NORM_GRAD": _rule_norm_grad,
     "CONCAT": _rule_concat,
@@ -1273,7 +1274,7 @@ def layers_between(inputs, outputs):
     calls = calls_between(inputs, outputs)
     given = {id(t) for t in inputs}
     met = {}
-    stack = [t for t in reversed(list(outputs))]
+    stack = list(outputs)[::-1]
     seen = set()
     while stack:
         tensor = stack.pop()

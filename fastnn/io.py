@@ -654,9 +654,9 @@ def info(filepath):
             for name, entry in reader.tensors.items()
             if not name.startswith(_NO_WEIGHTS)
         }
+        metadata = reader.metadata
         lines = [
-            f"{label}: a {reader.metadata['kind']} file ({FORMAT}), written by "
-            f"{reader.metadata.get('producer', 'an unknown version')}"
+            f"{label}: a {metadata['kind']} file ({FORMAT}), written by {metadata.get('producer', 'an unknown version')}"
         ]
         if reader.metadata["kind"] == "model":
             model = _read(file, label)

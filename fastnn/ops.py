@@ -234,7 +234,7 @@ def _not_over_batch(name, x, axes):
         others = tuple(range(1, x.ndim))
         raise ShapeError(
             f"ops.{name} cannot work over axis 0 of {_shapes_text([x])}, the batch, whose values depend on "
-            f"how samples are put into batches; use axis={others if others else 'that of a sample'}."
+            f"how samples are put into batches; use axis={others or 'that of a sample'}."
         )
 
 
@@ -1307,4 +1307,4 @@ def in_training(x1, x2):
     return a if a.id == b.id else a.builder.once("in_training", a, b)
 
 
-__all__ += [*TRACED, "amax", "amin"]
+__all__ += [*TRACED, "amax", "amin"]  # noqa: PLE0604

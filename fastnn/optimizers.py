@@ -4,7 +4,7 @@ import weakref
 
 import numpy as np
 
-from . import schedules  # noqa: F401  (fastnn.optimizers.schedules, as in Keras)
+from . import schedules
 from .arguments import check_float, check_int
 from .errors import ArgumentError, NotCompiledError, UnknownNameError
 from .registry import Configurable, Registry, auto_name, constructor_arguments, snake_case

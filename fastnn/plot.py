@@ -17,7 +17,6 @@ from .errors import (
     GraphError,
     MissingExtraError,
     NonFiniteLossError,
-    NotCompiledError,
     ShapeError,
     UnknownNameError,
 )

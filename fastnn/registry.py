@@ -28,7 +28,7 @@ class Configurable:
         unknown = set(config) - set(constructor_arguments(cls))
         if unknown:
             raise UnknownNameError.among(
-                f"argument of {cls.__name__}", sorted(unknown)[0], constructor_arguments(cls)
+                f"argument of {cls.__name__}", min(unknown), constructor_arguments(cls)
             )
         return cls(**config)
 

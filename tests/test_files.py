@@ -21,7 +21,7 @@ def stored(path):
     with np.load(f"{path}.npz", allow_pickle=False) as arrays:
         inputs = {k.partition("|")[2]: arrays[k] for k in arrays if k.startswith("in ")}
         results = [arrays[k] for k in sorted(arrays) if k.startswith("out ")]
-        losses = arrays["losses"] if "losses" in arrays else None
+        losses = arrays.get("losses")
     return (inputs.popitem()[1] if list(inputs) == [""] else inputs), results, losses
 
 

@@ -10,9 +10,10 @@ from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 
-import fastnn as fnn
 import numpy as np
 import pytest
+
+import fastnn as fnn
 from fastnn import _core, datasets
 
 ROOT = Path(__file__).parents[1]

@@ -1,6 +1,5 @@
 """The limits of threadpoolctl hold for fastnn's thread pool."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path

@@ -16,7 +16,8 @@ Indices and shapes have the batch, of one sample, in front where the tensor has 
 
 import itertools
 import math
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 

@@ -195,10 +195,12 @@ _STYLE = """
 .fastnn-step h4 { font-size: 1em; margin: 0.8em 0 0.2em; font-weight: 600 }
 .fastnn-step p { margin: 0.2em 0 }
 .fastnn-step ol { list-style: none; margin: 0; padding: 0 }
-.fastnn-step li { border-left: 3px solid rgba(128,128,128,.35); margin: 0.4em 0; padding: 0.1em 0 0.1em 0.7em; overflow: auto hidden }
+.fastnn-step li { border-left: 3px solid rgba(128,128,128,.35); margin: 0.4em 0;
+  padding: 0.1em 0 0.1em 0.7em; overflow: auto hidden }
 .fastnn-step li.reused { border-left-color: #d2691e }
 .fastnn-step .n { display: inline-block; min-width: 2.4em; opacity: .65 }
-.fastnn-step .mark { background: rgba(210,105,30,.25); border-radius: 3px; padding: 0 .4em; font-size: .85em; white-space: nowrap }
+.fastnn-step .mark { background: rgba(210,105,30,.25); border-radius: 3px; padding: 0 .4em;
+  font-size: .85em; white-space: nowrap }
 .fastnn-step .arithmetic { margin: 0 0 0 2.4em; padding: 0.15em 0; white-space: nowrap }
 .fastnn-step .name { opacity: .65; font-size: .85em }
 """  # fmt: skip

@@ -595,7 +595,8 @@ def _from_live(model):
         config = model.get_config()
         settings = model.get_compile_config() if getattr(model, "compiled", False) else None
     except (NotImplementedError, AttributeError, TypeError, ValueError) as error:
-        raise UnsupportedError(f"{label} does not say what it is made of ({error}); only Sequential and Functional do") from error
+        message = f"{label} does not say what it is made of ({error}); only Sequential and Functional do"
+        raise UnsupportedError(message) from error
 
     def pairs_for(placed):
         pairs = []

@@ -13,8 +13,8 @@ from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "torch"
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
+import keras
+import numpy as np
 
 FALLING = [1.0, 0.8, 0.7, 0.71, 0.69, 0.695, 0.6951, 0.699, 0.5, 0.51, 0.52, 0.53, 0.54, 0.55, 0.4, 0.45]
 RISING = [0.2, 0.5, 0.5, 0.4, 0.6, 0.61, 0.611, 0.55, 0.7, 0.7, 0.69, 0.68, 0.9, 0.1, 0.2, 0.3]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import fastnn as fnn
-from fastnn import callbacks, io, layers, optimizers, ops, schedules
+from fastnn import callbacks, io, layers, ops, optimizers, schedules
 
 FOLDER = Path(__file__).parent / "files" / io.FORMAT.replace(" ", "-")
 

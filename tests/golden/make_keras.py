@@ -13,12 +13,12 @@ import os
 os.environ["KERAS_BACKEND"] = "torch"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from keras.src.backend.common import dtypes  # noqa: E402
-from scripts import SCRIPTS, run  # noqa: E402
-from store import Writer  # noqa: E402
+import keras
+import numpy as np
+import torch
+from keras.src.backend.common import dtypes
+from scripts import SCRIPTS, run
+from store import Writer
 
 OPTIMIZERS = [  # class, arguments
     ("SGD", {"learning_rate": 0.1}),

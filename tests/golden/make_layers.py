@@ -13,11 +13,11 @@ import os
 os.environ["KERAS_BACKEND"] = "torch"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from make_keras import exact_float64  # noqa: E402
-from store import Writer  # noqa: E402
+import keras
+import numpy as np
+import torch
+from make_keras import exact_float64
+from store import Writer
 
 STEPS = 10
 

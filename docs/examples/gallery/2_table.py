@@ -59,14 +59,17 @@ print(f"within one standard deviation: {inside:.0%} of the people (68% would be 
 
 by_mean = np.argsort(mean)
 fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.3))
-left.errorbar(np.arange(100), mean[by_mean], spread[by_mean], fmt=".", color="#2f6690", elinewidth=0.7, markersize=4, label="net")
+net = dict(fmt=".", color="#2f6690", elinewidth=0.7, markersize=4, label="net")
+left.errorbar(np.arange(100), mean[by_mean], spread[by_mean], **net)
 left.plot(np.arange(100), y[test][by_mean], ".", color="#c8553d", markersize=4, label="truth")
 left.set(xlabel="people, by the net's mean", ylabel="progression")
 left.legend()
 groups = np.array_split(np.argsort(spread), 4)
 right.bar(range(4), [np.abs(mean - y[test])[g].mean() for g in groups], color="#b8bec7")
-right.plot(range(4), [np.sqrt(2 / np.pi) * spread[g].mean() for g in groups], "o-", color="#2f6690", label="as the net states it")
-right.set(xlabel="quarters, by stated spread", ylabel="mean absolute error", xticks=range(4), xticklabels=["surest", "", "", "least"])
+stated = [np.sqrt(2 / np.pi) * spread[g].mean() for g in groups]
+right.plot(range(4), stated, "o-", color="#2f6690", label="as the net states it")
+right.set(xlabel="quarters, by stated spread", ylabel="mean absolute error")
+right.set(xticks=range(4), xticklabels=["surest", "", "", "least"])
 right.legend(fontsize=9)
 plt.show()
 

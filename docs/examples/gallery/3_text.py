@@ -8,10 +8,10 @@ each is from. It sees a *bag of words*: how often each word occurs, not in which
 
 import re
 from collections import Counter
+from pydoc_data.topics import topics
 
 import matplotlib.pyplot as plt
 import numpy as np
-from pydoc_data.topics import topics
 
 import fastnn as fnn
 from fastnn import layers, plot

@@ -2,9 +2,9 @@
 A neuron as a pattern detector
 ==============================
 
-The dot product :math:`\\omega \\cdot x` is large where :math:`x` has what :math:`\\omega` asks for and lacks what it forbids. A neuron is
-therefore a template that is held against its input. Here it looks for a vertical stroke in handwritten digits of
-8 × 8 pixels.
+The dot product :math:`\\omega \\cdot x` is large where :math:`x` has what :math:`\\omega` asks for and lacks what it
+forbids. A neuron is therefore a template that is held against its input. Here it looks for a vertical stroke in
+handwritten digits of 8 × 8 pixels.
 """
 
 import matplotlib.pyplot as plt

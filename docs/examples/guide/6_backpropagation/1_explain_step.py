@@ -70,7 +70,8 @@ for place, name in enumerate(model.parameters):
             model.set_weights(moved)
             loss.append(model.evaluate(x, y))
         measured = (loss[0] - loss[1]) / (2 * small)
-        print(f"{name + str(list(index)):15} {measured:10.6f} {engine[name][index]:11.6f} {explanation.gradients[name][index]:11.6f}")
+        explained = explanation.gradients[name][index]
+        print(f"{name + str(list(index)):15} {measured:10.6f} {engine[name][index]:11.6f} {explained:11.6f}")
 model.set_weights(weights)
 
 # %%
