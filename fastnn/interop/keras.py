@@ -272,7 +272,7 @@ class _Reader:
         """A layer's name as fastnn takes it, with its model's before it where two models hold the same."""
         name = _legal(name)
         if name in self._names:
-            name = _legal(prefix.replace("/", ".")) + name
+            name = _legal(prefix) + name
         candidate, i = name, 0
         while candidate in self._names:
             i += 1
@@ -402,10 +402,10 @@ class _Reader:
         name = self._name_of(layer)
         if made is None:
             return self._operate(layer, name, arguments, keywords)
-        training = keywords.pop("training", None)
+        # Keras's models say themselves whether they train, whatever layers that augment write down.
+        training = False if keywords.pop("training", None) is False else None
         given = {k: v for k, v in keywords.items() if v is not None}
-        if given or training is True:
-            given = {**given, **({"training": True} if training else {})}
+        if given:
             self._refuse(f"{name} ({layer['class_name']}): called with {', '.join(given)}")
         return made(*arguments, training=training)
 
@@ -534,7 +534,7 @@ def from_keras(source):
     Returns
     -------
     Model or Sequential
-        Layers keep their names; those of several nested models with the same are called ``model.layer``. It is
+        Layers keep their names; those of several nested models with the same are called ``model_layer``. It is
         compiled as the Keras model was where fastnn has the optimizer, losses and metrics, else a warning says
         why not. The optimizer starts afresh.
 
@@ -550,7 +550,8 @@ def from_keras(source):
     Notes
     -----
     Lambda layers and other Python code in a file are never run: they count as layers that fastnn does not have.
-    Integers of any size become int32, half precision becomes float32.
+    Integers of any size become int32, half precision becomes float32. What Keras does not write down, such as the
+    `delta` of its Huber loss, gets its default.
     """
     if not isinstance(source, (str, bytes, os.PathLike)):
         return _from_live(source)
@@ -793,7 +794,7 @@ class _Writer:
         kind = type(layer).__name__
         if not registry.holds(layer) or kind in NOT_IN_KERAS:
             raise _Unknown(NOT_IN_KERAS.get(kind, NOT_IN_KERAS["TracedLayer"]))
-        config = {**layer.get_config(), "dtype": self._dtype}
+        config = {**layer.get_config(), "dtype": self._dtype, "name": layer.name.replace(".", "_")}
         if "activation" in config:
             config["activation"] = self._activation(config["activation"])
         made = getattr(self._keras.layers, kind)(**config)

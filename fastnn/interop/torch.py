@@ -366,7 +366,7 @@ class _Writer:
                 elif part != next(reversed(at._modules)):
                     return self._flat()
                 at = at._modules[part]
-            at.add_module(last, module)
+            at.add_module(self._free(last, at) if hasattr(at, last) else last, module)
         return root
 
     def _flat(self):
