@@ -22,7 +22,6 @@ def main():
     threads = environment.prepare(options.threads)
     # NumPy reads its settings when it is imported, so these wait until they are made.
     from fastnn import _core
-
     from fastnn.bench import environment as machine
     from fastnn.bench import inference, report, training
     from fastnn.bench.nets import choose

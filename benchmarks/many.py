@@ -3,7 +3,6 @@
 import numpy as np
 
 import fastnn as fnn
-
 from fastnn.bench import fastnn_net
 from fastnn.bench.nets import NETS
 from fastnn.bench.rounds import clock, interleave, summary

@@ -25,7 +25,6 @@ def main():
     from sklearn.linear_model import Perceptron
 
     import fastnn as fnn
-
     from fastnn.bench import environment as machine
     from fastnn.bench import fastnn_net
     from fastnn.bench.report import show

@@ -40,7 +40,6 @@ def main():
     from dataclasses import replace
 
     from fastnn import _core
-
     from fastnn.bench import environment as machine
     from fastnn.bench import inference, report, training
     from fastnn.bench.nets import choose
