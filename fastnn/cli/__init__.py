@@ -3,10 +3,10 @@
 import sys
 
 from ..errors import FastNNError, MissingExtraError
-from . import bench, demo, info
+from . import bench, demo, evaluate, export, info, predict, train, view
 from .arguments import CannotWriteError, Parser, Version
 
-_COMMANDS = (info, bench, demo)
+_COMMANDS = (train, predict, evaluate, info, export, view, bench, demo)
 
 
 def main(arguments=None):
@@ -41,7 +41,7 @@ def _parser():
     parser = Parser(
         prog="fastnn",
         description="Neural networks, fast and small.",
-        epilog="example: fastnn info model.fnn",
+        epilog="example: fastnn train houses.csv --target price && fastnn predict houses.fnn new.csv",
     )
     parser.add_argument("--version", action=Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(required=True, metavar="command")

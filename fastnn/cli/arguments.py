@@ -106,6 +106,7 @@ def check_new(path, *read):
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
         raise CannotWriteError(f"cannot write '{path}': there is no folder '{folder}'")
-    if os.path.isdir(path) or not os.access(folder, os.W_OK):
-        what = "it is a folder" if os.path.isdir(path) else f"'{folder}' may not be written to"
+    odd = os.path.exists(path) and not os.path.isfile(path)
+    if odd or not os.access(folder, os.W_OK):
+        what = "a folder or device is there" if odd else f"'{folder}' may not be written to"
         raise CannotWriteError(f"cannot write '{path}': {what}")

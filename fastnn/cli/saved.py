@@ -1,0 +1,108 @@
+"""A saved model beside a table: what it reads of it, and what it says."""
+
+import numpy as np
+
+from ..errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeError
+from . import tables
+from .prepare import blamed_on
+from .target import column_of
+
+
+class Saved:
+    """A model from a file.
+
+    Attributes
+    ----------
+    model : Model or Predictor
+    features : Features or None
+        What it makes of the columns of a table; without them it reads all columns, as numbers in their order.
+    classes : list of str or None
+        Names of its outputs, where it tells classes apart.
+    """
+
+    def __init__(self, path):
+        from .. import load
+
+        self.path, self.model = path, load(path)
+        self.features = getattr(self.model, "features", None)
+        self.classes = getattr(self.model, "class_names", None)
+        self._names = None
+
+    def needs_classes(self, what):
+        """Raises where the model tells no classes apart."""
+        if self.classes is None:
+            raise ArgumentError(f"{what} needs a model that tells classes apart, '{self.path}' has no names of classes")
+
+    def prepare(self, table, target=None):
+        """Tells the table what its columns are; `target` is none of the inputs."""
+        if self.features is None:
+            self._names = [name for name in table.names if name != target]
+            numbers, truths = set(self._names), set()
+        else:
+            kinds = kinds_of(self.features.get_config(), self.features.names_in)
+            self._names = list(kinds)
+            tables.check_known(f"the model '{self.path}'", self._names, table)
+            numbers, truths = ({n for n, kind in kinds.items() if kind == wanted} for wanted in ("number", "bool"))
+        table.expect(numbers, truths)
+
+    def predictions(self, table):
+        """Pairs of the number of the first row, and what the model says, shape (rows, outputs)."""
+        with blamed_on(table):
+            for first, part in table.parts(self._names):
+                made = self.model.predict(self._inputs(part, table, first))
+                yield first, self._flat(made)
+
+    def _inputs(self, part, table, first):
+        if self.features is not None:
+            return part
+        columns = [column_of(part, name) for name in self._names]
+        for name, column in zip(self._names, columns):
+            if column.dtype.kind not in "fiub":
+                raise DtypeError(f"{table.label}, column {name!r} needs numbers; '{self.path}' reads all columns as such")
+        shapes = getattr(self.model, "input_shape", None)
+        if isinstance(shapes, list):
+            raise ArgumentTypeError(f"'{self.path}' has {len(shapes)} inputs, a table is one")
+        if shapes is not None and shapes[1:] != (len(columns),):
+            raise ShapeError(
+                f"'{self.path}' reads {' x '.join(map(str, shapes[1:]))} numbers, {table.label} has {len(columns)} columns"
+            )
+        return np.column_stack(columns)
+
+    def _flat(self, made):
+        if isinstance(made, (dict, list, tuple)):
+            raise ArgumentTypeError(f"'{self.path}' has {len(made)} outputs, a table of predictions holds one")
+        return made.reshape(len(made), -1)
+
+
+def kinds_of(config, names):
+    """{column: "number", "text" or "bool"} of the columns that features read, in order."""
+    kinds = {}
+
+    def walk(steps, columns):
+        for step in steps:
+            if step["kind"] == "union":
+                for part in step["parts"]:
+                    walk(part["steps"], [columns[i] for i in part["take"]] if columns else columns)
+                return
+            for i, name in enumerate(columns):
+                kinds[name] = max(kinds.get(name, "number"), _kind(step, i), key=_RANK.index)
+            if step["kind"] == "impute" and (None in step["fill"] or step["indicators"]):
+                columns = [c for c, fill in zip(columns, step["fill"]) if fill is not None]
+
+    walk(config["steps"], list(names))
+    return {name: kinds[name] for name in names if name in kinds}
+
+
+_RANK = ("number", "bool", "text")
+
+
+def _kind(step, i):
+    """What a step says about its column i."""
+    if step["kind"] == "impute":
+        return "text" if isinstance(step["fill"][i], str) or isinstance(step["missing"], str) else "number"
+    if step["kind"] in ("one_hot", "ordinal"):
+        categories = step["columns"][i]["categories"]
+        if any(isinstance(c, str) for c in categories):
+            return "text"
+        return "bool" if categories and all(isinstance(c, bool) for c in categories) else "number"
+    return "number"
