@@ -2,6 +2,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from numpy.typing import ArrayLike, NDArray
+from typing_extensions import disjoint_base
 
 class OpInfo(NamedTuple):
     name: str
@@ -18,6 +19,7 @@ def isas() -> list[str]: ...
 def built_isas() -> list[tuple[str, bool]]: ...
 def set_threads(n: int) -> None: ...
 def get_threads() -> int: ...
+def crowd(change: int) -> None: ...
 def random(
     seed: int,
     stream: int,
@@ -28,6 +30,7 @@ def random(
 ) -> None: ...
 def permuted(seed: int, epoch: int, n: int, i: int) -> int: ...
 
+@disjoint_base
 class Param:
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -36,10 +39,11 @@ class Param:
     def read(self, out: NDArray[Any]) -> None: ...
     def write(self, array: NDArray[Any]) -> None: ...
 
+@disjoint_base
 class Engine:
     dtype: str
     iterations: int
-    def __init__(self, text: str, params: Mapping[int, Param] | None = None, isa: str | None = None) -> None: ...
+    def __new__(cls, text: str, params: Mapping[int, Param] | None = None, isa: str | None = None) -> Engine: ...
     @property
     def slots(self) -> int: ...
     def share_moments(self, lender: Engine) -> None: ...
@@ -56,17 +60,19 @@ class Engine:
         guard: bool = False,
     ) -> Session: ...
 
+@disjoint_base
 class Session:
     engine: Engine
     max_rows: int
     @property
     def nbytes(self) -> int: ...
     def bind(self, tensor: int, array: Any | None) -> None: ...
+    def select(self, rows: NDArray[Any] | None) -> None: ...
     def begin(
         self,
         n: int,
         batch_size: int,
-        shuffle: bool = False,
+        shuffle: int = 0,
         check_finite: bool = True,
         seed: int = 0,
         epoch: int = 0,
@@ -78,6 +84,7 @@ class Session:
     def gradient(self, index: int, out: NDArray[Any]) -> None: ...
     def check(self) -> None: ...
 
+@disjoint_base
 class Perceptron:
     def __init__(
         self,
@@ -93,6 +100,7 @@ class Perceptron:
         self, active: NDArray[Any], mistakes: NDArray[Any], losses: NDArray[Any], seed: int = 0, epoch: int = 0
     ) -> None: ...
 
+@disjoint_base
 class Predictor:
     engine: Engine
     input_id: int
@@ -100,7 +108,6 @@ class Predictor:
     features: tuple[int, ...]
     out_shape: tuple[int, ...]
     dtype: Any
-    def convert(self, x: ArrayLike) -> NDArray[Any]: ...
     def __init__(
         self, engine: Engine, input_id: int, output_id: int, features: tuple[int, ...], out_shape: tuple[int, ...]
     ) -> None: ...

@@ -14,7 +14,7 @@ from .errors import ArgumentError, ArgumentTypeError, DtypeError, UnknownNameErr
 from .graph import Tensor, Value, emit
 from .traced import Trace, find
 
-_FUNCTIONS = {}
+_FUNCTIONS: dict = {}
 _ALIASES = {"swish": "silu"}
 
 

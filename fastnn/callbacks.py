@@ -222,7 +222,7 @@ class _Watching(Callback):
         return value
 
     # The rest is for subclasses: what of their attributes a resumed run needs.
-    _kept = ("best",)
+    _kept: tuple[str, ...] = ("best",)
 
     def get_state(self):
         return {name: getattr(self, name) for name in self._kept}

@@ -118,7 +118,7 @@ class Program:
             other.roots,
         )
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def copy(self):
         """A Program that can grow without changing this one."""
@@ -1207,7 +1207,7 @@ class TrainingMode:
             "which is a in training and b otherwise."
         )
 
-    __eq__ = __ne__ = __bool__
+    __eq__ = __ne__ = __bool__  # type: ignore[assignment]
     __hash__ = object.__hash__
 
 

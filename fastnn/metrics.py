@@ -266,7 +266,7 @@ class SparseTopKCategoricalAccuracy(_TopK):
 class _OfLoss(Metric):
     """The values of a loss, as a metric."""
 
-    loss = None
+    loss: type | None = None
 
     def _loss(self):
         return self.loss()
@@ -592,7 +592,7 @@ class _Count(_Thresholds):
 
 @registry.add
 class TruePositives(_Count):
-    __doc__ = _Count.__doc__.replace("Base of the four counts", "Weight of the positives predicted as such")
+    __doc__ = (_Count.__doc__ or "").replace("Base of the four counts", "Weight of the positives predicted as such")
 
     def measure(self, counts):
         return counts.tp
@@ -600,7 +600,7 @@ class TruePositives(_Count):
 
 @registry.add
 class FalsePositives(_Count):
-    __doc__ = _Count.__doc__.replace("Base of the four counts", "Weight of the negatives predicted positive")
+    __doc__ = (_Count.__doc__ or "").replace("Base of the four counts", "Weight of the negatives predicted positive")
 
     def measure(self, counts):
         return counts.fp
@@ -608,7 +608,7 @@ class FalsePositives(_Count):
 
 @registry.add
 class TrueNegatives(_Count):
-    __doc__ = _Count.__doc__.replace("Base of the four counts", "Weight of the negatives predicted as such")
+    __doc__ = (_Count.__doc__ or "").replace("Base of the four counts", "Weight of the negatives predicted as such")
 
     def measure(self, counts):
         return counts.tn
@@ -616,7 +616,7 @@ class TrueNegatives(_Count):
 
 @registry.add
 class FalseNegatives(_Count):
-    __doc__ = _Count.__doc__.replace("Base of the four counts", "Weight of the positives predicted negative")
+    __doc__ = (_Count.__doc__ or "").replace("Base of the four counts", "Weight of the positives predicted negative")
 
     def measure(self, counts):
         return counts.fn
@@ -669,7 +669,8 @@ class Recall(_Share):
 class _Best(_Thresholds):
     """Base of the metrics that are the largest one measure gets while another is at least a bound."""
 
-    bound = measures = None
+    bound: str
+    measures: tuple[str, str]
 
     def __init__(self, bound, num_thresholds, class_id, name, dtype):
         super().__init__(name, dtype)

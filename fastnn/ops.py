@@ -25,7 +25,7 @@ from .layers.base import Parameter
 
 # Functions of tensors are added at the end.
 __all__ = ["arange", "full", "ndim", "ones", "shape", "zeros"]
-TRACED = []  # names of the functions that become nodes
+TRACED: list[str] = []  # names of the functions that become nodes
 
 
 # ---- which of the four kinds ----

@@ -147,7 +147,7 @@ def snake_case(name):
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-_counts = {}
+_counts: dict = {}
 
 
 def auto_name(prefix):

@@ -27,9 +27,9 @@ class RowFunction(Configurable):
         where either will do.
     """
 
-    op = None  # the registry's op that computes the values, where there is one
-    arguments = ()
-    sparse = False
+    op: str | None = None  # the registry's op that computes the values, where there is one
+    arguments: tuple[str, ...] = ()
+    sparse: bool | None = False
     from_logits = False
     least = 1  # features that a prediction needs at least
 

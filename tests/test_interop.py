@@ -228,7 +228,7 @@ def archive(**members):
 
 def test_archives_that_are_refused(tmp_path):
     config = zipfile.ZipFile(FOLDER / "chain.keras").read("config.json")
-    bomb = archive(config_json=config, **{"model_weights_h5": b"\x89HDF\r\n\x1a\n" + bytes(1 << 20)})
+    bomb = archive(config_json=config, model_weights_h5=b"\x89HDF\r\n\x1a\n" + bytes(1 << 20))
     refused(tmp_path, bomb, errors.FileFormatError, "HDF5")
     refused(tmp_path, archive(config_json=b"[" * 100000), errors.FileFormatError, "JSON")
     refused(tmp_path, archive(config_json=b'{"a": NaN}'), errors.FileFormatError, "JSON")

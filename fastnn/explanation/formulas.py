@@ -294,14 +294,15 @@ def _over_rows(whole_name, divided):
     return Formula(whole, element)
 
 
-def _moments_gradient(dm, dv, x, mean, rows):
+def _moments_gradient(operands, rows):
+    dm, dv, x, mean = operands
     made = dm + 2 * dv * (x - mean)
     return made / rows if rows > 1 else made
 
 
 def _element_moments_gradient(site, index):
     dm, dv, x, mean = (_repeated(i, index) for i in site.ins)
-    return _moments_gradient(dm, dv, x, mean, _rows(site.shape))
+    return _moments_gradient((dm, dv, x, mean), _rows(site.shape))
 
 
 def _variance(site, index):
@@ -338,7 +339,7 @@ _PRODUCTS = {
         ),
     ),
     "batch_moments_grad": Formula(
-        lambda s: _moments_gradient(*(i.whole() for i in s.ins), _rows(s.shape)), _element_moments_gradient
+        lambda s: _moments_gradient([i.whole() for i in s.ins], _rows(s.shape)), _element_moments_gradient
     ),
 }
 
@@ -793,7 +794,7 @@ def _probability(name):
 class _First:
     """A call site with the first of its inputs alone."""
 
-    attrs = {}
+    attrs: dict = {}
 
     def __init__(self, site):
         self.ins, self.shape = site.ins[:1], site.ins[0].shape

@@ -1,5 +1,7 @@
 """Activations with arguments, as layers."""
 
+from collections.abc import Callable
+
 from .. import activations, initializers, regularizers
 from ..arguments import check_float, check_int
 from ..errors import ArgumentError, ShapeError
@@ -10,8 +12,8 @@ from .base import Layer, registry
 class _ActivationLayer(Layer):
     """Applies `function` with the attributes named in `arguments`."""
 
-    function = None
-    arguments = ()
+    function: Callable
+    arguments: tuple[str, ...] = ()
 
     def call(self, x):
         self._needs_one(x)

@@ -204,7 +204,7 @@ class Layer:
     """
 
     # The dtype of the Input that a Sequential makes in front of the layer.
-    input_dtype = None
+    input_dtype: str | None = None
 
     def __init__(self, name=None, trainable=True, dtype=None, input_shape=None, input_dim=None, **kwargs):
         for argument in kwargs:
@@ -556,7 +556,7 @@ class Layer:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
-_tracing = ContextVar("tracing")
+_tracing: ContextVar = ContextVar("tracing")
 
 
 def _stack():

@@ -15,7 +15,7 @@ class _Elementwise(Layer):
     Tensors of fewer dimensions get dimensions of 1 behind the batch, as in Keras.
     """
 
-    op = None
+    op: str
 
     def call(self, xs):
         self._needs_several(xs)

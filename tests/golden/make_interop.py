@@ -8,17 +8,17 @@ import os
 os.environ["KERAS_BACKEND"] = "torch"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-from collections import OrderedDict  # noqa: E402
+from collections import OrderedDict
 
-import h5py  # noqa: E402
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import safetensors.torch  # noqa: E402
-import torch  # noqa: E402
-from keras import layers  # noqa: E402
-from keras.src.legacy.saving import legacy_h5_format  # noqa: E402
-from store import HERE, Writer  # noqa: E402
-from torch import nn  # noqa: E402
+import h5py
+import keras
+import numpy as np
+import safetensors.torch
+import torch
+from keras import layers
+from keras.src.legacy.saving import legacy_h5_format
+from store import HERE, Writer
+from torch import nn
 
 FOLDER = HERE / "interop"
 
