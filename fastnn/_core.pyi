@@ -1,5 +1,5 @@
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import disjoint_base
@@ -43,7 +43,7 @@ class Param:
 class Engine:
     dtype: str
     iterations: int
-    def __new__(cls, text: str, params: Mapping[int, Param] | None = None, isa: str | None = None) -> Engine: ...
+    def __new__(cls, text: str, params: Mapping[int, Param] | None = None, isa: str | None = None) -> Self: ...
     @property
     def slots(self) -> int: ...
     def share_moments(self, lender: Engine) -> None: ...
