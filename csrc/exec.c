@@ -194,7 +194,7 @@ static int bind_port(fnn_session *s, int tensor, const fnn_array *array, fnn_err
     if (k == s->n_ports) return FNN_OK;   /* this session has no use for it */
     const fnn_tensor *t = &s->model->program.tensors[tensor];
     if (array) {
-        bool fits = array->ndim == t->ndim && array->dtype >= FNN_F32 && array->dtype <= FNN_U64 &&
+        bool fits = t->type != TYPE_CSR && array->ndim == t->ndim && array->dtype >= FNN_F32 && array->dtype <= FNN_U64 &&
                     array->shape[0] >= 0;
         for (int i = 1; fits && i < t->ndim; i++) fits = array->shape[i] == t->dim[i];
         if (fits && k >= s->n_in_ports)
@@ -208,6 +208,36 @@ static int bind_port(fnn_session *s, int tensor, const fnn_array *array, fnn_err
     s->ports[k].bound = array != NULL;
     s->begun = false;
     return FNN_OK;
+}
+
+/* Is p aligned to elements of so many bytes? */
+static bool is_aligned(const void *p, size_t size) { return (uintptr_t)p % size == 0; }
+
+static int bind_matrix(fnn_session *s, int tensor, const fnn_csr *m, fnn_error *err) {
+    int k = 0;
+    while (k < s->n_in_ports && s->ports[k].tensor != tensor) k++;
+    if (k == s->n_in_ports) return FNN_OK;
+    const fnn_tensor *t = &s->model->program.tensors[tensor];
+    if (m) {
+        bool fits = t->type == TYPE_CSR && m->dtype >= FNN_F32 && m->dtype <= FNN_U64 && m->cols == t->cols &&
+                    m->rows >= 0 && m->count >= 0;
+        for (int i = 0; fits && i < 2; i++) {
+            const int dtype = i ? m->pointer_dtype : m->index_dtype;
+            fits = (dtype == FNN_I32 || dtype == FNN_I64) &&
+                   is_aligned(i ? m->indptr : m->indices, dtype == FNN_I64 ? 8 : 4);
+        }
+        if (!fits || !is_aligned(m->data, fnn_dtype_size(m->dtype)))
+            return fnn_fail_at(err, FNN_ERR_ARGUMENT, tensor, -1, 0, "the matrix does not fit tensor '%.100s'",
+                               t->name);
+        s->ports[k].csr = *m;
+    }
+    s->ports[k].bound = m != NULL;
+    s->begun = false;
+    return FNN_OK;
+}
+
+int fnn_bind_csr(fnn_session *s, int tensor, const fnn_csr *matrix, fnn_error *err) {
+    return enter(s, err) ? FNN_ERR_STATE : leave(s, bind_matrix(s, tensor, matrix, err));
 }
 
 bool fnn_session_writes(const fnn_session *s, int tensor) {
@@ -282,15 +312,16 @@ static int begin(fnn_session *s, const fnn_pass *pass, fnn_error *err) {
             return fnn_fail_at(err, FNN_ERR_STATE, port->tensor, -1, 0, "nothing is bound to '%.100s'",
                                t->name);
         int64_t needed = s->selected && i < s->n_in_ports ? s->highest_selected + 1 : pass->n;
-        if (port->bound && port->array.shape[0] < needed)
+        int64_t given = t->type == TYPE_CSR ? port->csr.rows : port->array.shape[0];
+        if (port->bound && given < needed)
             return fnn_fail_at(err, FNN_ERR_ARGUMENT, port->tensor, -1, 0,
                                "'%.100s' has %lld samples, the pass needs %lld", t->name,
-                               (long long)port->array.shape[0], (long long)needed);
+                               (long long)given, (long long)needed);
     }
     fnn_session_fit_threads(s);
     for (int i = 0; i < s->n_in_ports; i++) {
         fnn_port *port = &s->ports[i];
-        port->in_place = port->bound && !pass->shuffle && !s->selected &&
+        port->in_place = port->bound && port->readable && !pass->shuffle && !s->selected &&
                          fits_in_place(port, s->model->program.tensors[port->tensor].type);
         read_from(s, i, NULL);
     }
@@ -487,7 +518,7 @@ static void copy_rows(const fnn_view *v, char *buffer, int64_t rows, size_t size
 
 int fnn_predict(fnn_session *s, const void *x, void *y, int64_t n) {
     if (s->mode != FNN_PREDICT || s->n_in_ports != 1 || s->n_ports != 2 || n < 0) return FNN_ERR_STATE;
-    if (s->model->program.tensors[s->ports[0].tensor].type == TYPE_I32 || enter(s, NULL))
+    if (s->model->program.tensors[s->ports[0].tensor].type != s->model->program.real || enter(s, NULL))
         return FNN_ERR_STATE;
     const fnn_view *in = &s->ports[0].view, *out = &s->ports[1].view;
     size_t size = fnn_type_size(s->model->program.real);

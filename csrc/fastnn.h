@@ -81,6 +81,17 @@ typedef struct fnn_array {
     int64_t strides[FNN_MAX_DIMS];
 } fnn_array;
 
+/* A caller's sparse matrix, in the byte order of the machine and aligned to its types: row r has the values
+ * data[i] in the columns indices[i], i from indptr[r] to indptr[r + 1], in any order; those of one column add up. */
+typedef struct fnn_csr {
+    const void *data, *indices, *indptr;
+    int dtype;               /* of data: enum fnn_dtype */
+    int index_dtype;         /* of indices: FNN_I32 or FNN_I64 */
+    int pointer_dtype;       /* of indptr: FNN_I32 or FNN_I64 */
+    int64_t rows, cols;      /* indptr has rows + 1 elements */
+    int64_t count;           /* elements of data, and of indices */
+} fnn_csr;
+
 /* ---- library ---- */
 FNN_API const char *fnn_isa(void);              /* the active instruction set */
 FNN_API const char *fnn_isa_at(int i);          /* the i-th that this CPU runs, best first; else NULL */
@@ -134,6 +145,8 @@ FNN_API int fnn_session_check(const fnn_session *session, fnn_error *err);
 /* Binds a caller's array to an input, target, sample weight or output of the program. It must outlive the
  * runs. Outputs must be contiguous, row-major and of the model's type. NULL unbinds. */
 FNN_API int fnn_bind(fnn_session *session, int tensor, const fnn_array *array, fnn_error *err);
+/* The same for an input of type csr. Row pointers and columns are checked as a batch is read. */
+FNN_API int fnn_bind_csr(fnn_session *session, int tensor, const fnn_csr *matrix, fnn_error *err);
 
 /* From now on sample i of a pass stands in row rows[i] of the arrays bound for reading, i < count; outputs are
  * filled in the order of the samples. rows must stay as it is until the next call. NULL: row i again. */

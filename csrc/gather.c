@@ -7,6 +7,8 @@
 
 static const unsigned char dtype_size[] = {4, 8, 2, 1, 1, 2, 4, 8, 1, 2, 4, 8};
 
+size_t fnn_dtype_size(int dtype) { return dtype_size[dtype]; }
+
 static float half_to_float(uint16_t h) {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, rest = h & 0x7fff, bits;
     if (rest >= 0x7c00) bits = sign | 0x7f800000u | (rest & 0x3ff) << 13;
@@ -141,12 +143,16 @@ static int lines_of(const fnn_port *port) {
 #define FORESEE(sample, lines, LEVEL)                                             \
     for (int line_ = 0; line_ < (lines); line_++) __builtin_prefetch((sample) + 64 * line_, 0, LEVEL)
 
+static bool is_sparse(const fnn_session *s, const fnn_port *port) {
+    return s->model->program.tensors[port->tensor].type == TYPE_CSR;
+}
+
 void fnn_foresee(const fnn_session *s, int64_t lo, int64_t hi) {
     if (!s->pass.shuffle && !s->selected) return;
     if (hi > lo + NEXT) hi = lo + NEXT;
     for (int k = 0; k < s->n_in_ports; k++) {
         const fnn_port *port = &s->ports[k];
-        if (!port->bound) continue;
+        if (!port->bound || is_sparse(s, port)) continue;
         const int lines = lines_of(port);
         const char *data = port->array.data;
         for (int64_t r = lo; r < hi; r++) FORESEE(data + s->next.row[r] * port->array.strides[0], lines, 2);
@@ -173,6 +179,82 @@ static void check_rows(const fnn_session *s, const fnn_port *port, int64_t lo, i
     }
 }
 
+/* ---- sparse rows: only looked through, and read in place by the kernels ---- */
+
+const void *fnn_csr_values(const fnn_csr *m, fnn_type type, int64_t i, int64_t n, void *to) {
+    const char *from = (const char *)m->data + i * dtype_size[m->dtype];
+    if (m->dtype == (type == TYPE_F32 ? FNN_F32 : FNN_F64)) return from;
+    if (type == TYPE_F32) to_float(to, from, dtype_size[m->dtype], n, m->dtype, false);
+    else to_double(to, from, dtype_size[m->dtype], n, m->dtype, false);
+    return to;
+}
+
+/* The first value in [first, end) that is not finite as a number of `type`; end where all are. */
+static int64_t first_bad_value(const fnn_csr *m, fnn_type type, int64_t first, int64_t end) {
+    enum { PIECE = 256 };
+    double converted[PIECE];
+    for (int64_t n; first < end; first += n) {
+        n = end - first < PIECE ? end - first : PIECE;
+        if (!all_finite(type, fnn_csr_values(m, type, first, n, converted), n)) break;
+    }
+    while (first < end && all_finite(type, fnn_csr_values(m, type, first, 1, converted), 1)) first++;
+    return first;
+}
+
+/* The first column in [first, end) that the matrix does not have. */
+static int64_t first_bad_column(const fnn_csr *m, int64_t first, int64_t end) {
+    bool bad = false;
+    if (m->index_dtype == FNN_I64) {
+        const int64_t *columns = m->indices;
+        for (int64_t i = first; i < end; i++) bad |= (uint64_t)columns[i] >= (uint64_t)m->cols;
+    } else {
+        const uint32_t cols = m->cols < UINT32_MAX / 2 ? (uint32_t)m->cols : UINT32_MAX / 2 + 1;
+        const uint32_t *columns = m->indices;
+        for (int64_t i = first; i < end; i++) bad |= columns[i] >= cols;
+    }
+    if (!bad) return end;
+    while (first < end && (uint64_t)fnn_index_at(m->indices, m->index_dtype, first) < (uint64_t)m->cols) first++;
+    return first;
+}
+
+static void foresee_sparse(const fnn_csr *m, int64_t row) {
+    const int64_t at = fnn_index_at(m->indptr, m->pointer_dtype, row);
+    if (at < 0 || at >= m->count) return;
+    FORESEE((const char *)m->data + at * dtype_size[m->dtype], LINES, 3);
+    FORESEE((const char *)m->indices + at * dtype_size[m->index_dtype], LINES, 3);
+}
+
+static void gather_sparse(const fnn_session *s, const fnn_port *port, int64_t lo, int64_t hi, fnn_error *fault) {
+    const fnn_csr *m = &port->csr;
+    const fnn_type real = s->model->program.real;
+    const bool check = s->pass.check_finite && m->dtype <= FNN_F16, ahead = s->pass.shuffle || s->selected;
+    const int64_t *row = s->batch.row;
+    fnn_extent *extent = port->view.p;
+    for (int64_t r = lo; r < hi; r++) {
+        if (ahead && r + AHEAD < hi) foresee_sparse(m, row[r + AHEAD]);
+        const int64_t first = fnn_index_at(m->indptr, m->pointer_dtype, row[r]),
+                      end = fnn_index_at(m->indptr, m->pointer_dtype, row[r] + 1);
+        if (first < 0 || end < first || end > m->count) {
+            fnn_fail_at(fault, FNN_ERR_DATA, port->tensor, row[r], (double)end, "bad row pointer");
+            return;
+        }
+        extent[r] = (fnn_extent){first, end};
+        const int64_t column = first_bad_column(m, first, end);
+        if (column < end) {
+            fnn_fail_at(fault, FNN_ERR_DATA, port->tensor, row[r],
+                        (double)fnn_index_at(m->indices, m->index_dtype, column), "bad column");
+            return;
+        }
+        const int64_t value = check ? first_bad_value(m, real, first, end) : end;
+        if (value < end) {
+            double bad;
+            to_double(&bad, (const char *)m->data + value * dtype_size[m->dtype], 0, 1, m->dtype, false);
+            fnn_fail_at(fault, FNN_ERR_DATA, port->tensor, row[r], bad, "bad value in the data");
+            return;
+        }
+    }
+}
+
 /* Samples [lo, hi) of the batch. Unbound weights are ones. */
 void fnn_gather(fnn_session *s, int index, int64_t lo, int64_t hi, fnn_error *fault) {
     const fnn_port *port = &s->ports[index];
@@ -184,6 +266,10 @@ void fnn_gather(fnn_session *s, int index, int64_t lo, int64_t hi, fnn_error *fa
             if (type == TYPE_F32) ((float *)v->p)[r] = 1;
             else ((double *)v->p)[r] = 1;
         }
+        return;
+    }
+    if (type == TYPE_CSR) {
+        gather_sparse(s, port, lo, hi, fault);
         return;
     }
     if (port->in_place) {

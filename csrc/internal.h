@@ -14,8 +14,8 @@
 /* ---- ops ---- */
 
 typedef enum {
-    RULE_SAME, RULE_MAP, RULE_MATMUL, RULE_MATMUL_INT8, RULE_MATMUL_NT, RULE_MATMUL_TN, RULE_BIAS, RULE_SUM_ROWS,
-    RULE_REDUCE, RULE_BROADCAST, RULE_SPREAD, RULE_MOMENTS, RULE_MOMENTS_GRAD, RULE_NORM, RULE_NORM_GRAD, RULE_CONCAT,
+    RULE_SAME, RULE_MAP, RULE_MATMUL, RULE_MATMUL_INT8, RULE_MATMUL_NT, RULE_MATMUL_TN, RULE_MATMUL_CSR,
+    RULE_MATMUL_CSR_TN, RULE_BIAS, RULE_SUM_ROWS, RULE_REDUCE, RULE_BROADCAST, RULE_SPREAD, RULE_MOMENTS, RULE_MOMENTS_GRAD, RULE_NORM, RULE_NORM_GRAD, RULE_CONCAT,
     RULE_SLICE, RULE_PAD, RULE_RESHAPE, RULE_TRANSPOSE, RULE_FULL, RULE_EMBED, RULE_EMBED_GRAD, RULE_ONE_HOT,
     RULE_TO_REAL, RULE_RANDOM, RULE_WARP, RULE_LOSS, RULE_LOSS_GRAD, RULE_LOSS_IDX, RULE_LOSS_IDX_GRAD,
     RULE_SEED, RULE_SCALAR, RULE_CLIP, RULE_UPDATE, RULE_LAYOUT
@@ -43,7 +43,8 @@ int fnn_op_slots(int op, const double *attr);   /* moments an optimizer op keeps
 /* ---- program: a verified list of tensors and nodes ---- */
 
 typedef enum { KIND_INPUT, KIND_TARGET, KIND_WEIGHT, KIND_PARAM, KIND_TEMP } fnn_kind;
-typedef enum { TYPE_F32, TYPE_F64, TYPE_I32, TYPE_I8, TYPE_BF16 } fnn_type; /* the last two: kernels alone */
+/* I8 and BF16: kernels alone; CSR: inputs alone, sparse rows of the program's real type. */
+typedef enum { TYPE_F32, TYPE_F64, TYPE_I32, TYPE_I8, TYPE_BF16, TYPE_CSR } fnn_type;
 
 typedef struct {
     fnn_kind kind;
@@ -117,6 +118,8 @@ typedef struct {
 
 /* A matrix operand: element (r, c) of a batched tensor stands at p[r * ld + c]. */
 typedef struct { void *p; int64_t ld, cols, lead; } fnn_view;
+/* What the arena has of a sparse row: the values [first, end) of the caller's matrix. */
+typedef struct { int64_t first, end; } fnn_extent;
 
 /* How the operands of MAP, REDUCE, BROADCAST and TRANSPOSE are walked: element (i0, i1, ...) of sample s of an
  * operand stands at p + s * sample + i0 * stride[0] + i1 * stride[1] + ...; a stride is 0 where the operand is
@@ -133,8 +136,8 @@ typedef struct fnn_task fnn_task;
 /* Ranges [lo, hi): matrix rows for batched work, but samples for walks, concat, slice, pad, reshape, warp, mix
  * and random draws; elements of a FLAT or PANEL buffer for elementwise work on parameters (seen as a matrix of
  * one column); items of the output's layout for matmul_tn; columns for sum_rows, mean_rows and batch_moments;
- * columns, whole panels, of the table for embedding_grad and of w for a matmul of few rows; ignored by penalty and sum_squares, which one thread
- * runs whole.
+ * columns, whole panels, of the table for embedding_grad, of the gradient for matmul_csr_tn and of w for a matmul
+ * of few rows; ignored by penalty and sum_squares, which one thread runs whole.
  * Work on tensors without a batch that is neither is one sample, [0, 1), or the rows of a matrix, on one
  * thread. scratch: FNN_SCRATCH bytes of the calling thread's own, aligned to FNN_ALIGN. */
 typedef void (*fnn_kernel)(const fnn_task *t, int64_t lo, int64_t hi, void *scratch);
@@ -169,6 +172,7 @@ struct fnn_task {
     int64_t outer, inner[FNN_MAX_IN];/* blocks a sample, elements of each input in one; slice, pad: see shape.c;
                                       * warp: outer is the rows of a picture */
     fnn_walk walk;
+    const fnn_csr *csr;              /* the matrix of which in[0] has the extents of rows */
 };
 
 typedef struct {
@@ -281,6 +285,7 @@ typedef struct {
     bool readable;                   /* only products read it: they take the caller's rows where those stand */
     bool in_place;                   /* in this pass they do */
     fnn_array array;
+    fnn_csr csr;                     /* in place of array where the tensor is one of sparse rows */
     fnn_view view;
     int64_t lowest, highest;
 } fnn_port;
@@ -355,6 +360,13 @@ void fnn_foresee(const fnn_session *s, int64_t lo, int64_t hi);
 void fnn_read_ahead(fnn_session *s);
 void fnn_gather(fnn_session *s, int port, int64_t lo, int64_t hi, fnn_error *fault);
 void fnn_scatter(fnn_session *s, int port, int64_t lo, int64_t hi);
+/* n values of a sparse matrix from the i-th on: where they stand, or in `to` where they are of another type. */
+const void *fnn_csr_values(const fnn_csr *m, fnn_type type, int64_t i, int64_t n, void *to);
+size_t fnn_dtype_size(int dtype);    /* of an element of a caller's array */
+/* Of an array of FNN_I32 or FNN_I64. */
+static inline int64_t fnn_index_at(const void *indices, int dtype, int64_t i) {
+    return dtype == FNN_I64 ? ((const int64_t *)indices)[i] : ((const int32_t *)indices)[i];
+}
 
 /* ---- status.c ---- */
 int fnn_fail(fnn_error *err, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));

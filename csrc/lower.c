@@ -38,7 +38,7 @@ static bool follows(const fnn_program *p, const fnn_node *n) {
 static bool wants_panels(const fnn_program *p, const fnn_node *n, int i) {
     const fnn_tensor *t = &p->tensors[n->in[i]];
     switch (fnn_ops[n->op].rule) {
-    case RULE_MATMUL: case RULE_MATMUL_INT8: case RULE_MATMUL_NT: return i == 1;
+    case RULE_MATMUL: case RULE_MATMUL_INT8: case RULE_MATMUL_NT: case RULE_MATMUL_CSR: return i == 1;
     case RULE_EMBED: return i == 0;
     case RULE_UPDATE: return p->tensors[n->in[0]].panel;
     case RULE_SCALAR: return t->panel;   /* as it is */
@@ -70,7 +70,8 @@ static int in_layout(lowering *w, int tensor, bool panel) {
 
 static void lower_node(lowering *w, fnn_node n) {
     fnn_program *p = w->p;
-    bool panels = fnn_ops[n.op].rule == RULE_MATMUL_TN || fnn_ops[n.op].rule == RULE_EMBED_GRAD;
+    const fnn_rule rule = fnn_ops[n.op].rule;
+    bool panels = rule == RULE_MATMUL_TN || rule == RULE_MATMUL_CSR_TN || rule == RULE_EMBED_GRAD;
     if (n.n_out > 0 && follows(p, &n))
         for (int i = 0; i < n.n_in; i++) panels |= p->tensors[n.in[i]].panel;
     if (n.n_out > 0) p->tensors[n.out[0]].panel = panels;

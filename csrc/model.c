@@ -6,7 +6,7 @@
 
 size_t fnn_type_size(fnn_type type) {
     static const size_t sizes[] = {
-        [TYPE_F32] = 4, [TYPE_F64] = 8, [TYPE_I32] = 4, [TYPE_I8] = 1, [TYPE_BF16] = 2};
+        [TYPE_F32] = 4, [TYPE_F64] = 8, [TYPE_I32] = 4, [TYPE_I8] = 1, [TYPE_BF16] = 2, [TYPE_CSR] = sizeof(fnn_extent)};
     return sizes[type];
 }
 

@@ -53,7 +53,9 @@ typedef struct {
 } planner;
 
 static const fnn_op_info *info_of(const fnn_node *n) { return &fnn_ops[n->op]; }
-static bool is_forward_product(const fnn_node *n) { return n->op == OP_matmul || n->op == OP_matmul_int8; }
+static bool is_forward_product(const fnn_node *n) {
+    return n->op == OP_matmul || n->op == OP_matmul_int8 || n->op == OP_matmul_csr;
+}
 
 /* ---- 1. which nodes ---- */
 
@@ -181,7 +183,7 @@ static bool is_flat_map(const planner *w, const fnn_node *n) {
 /* A product of few rows is over as soon as its weights were read. */
 static bool is_shared_by_columns(const planner *w, const fnn_node *n) {
     const fnn_tensor *out = worked_on(w, n);
-    return is_forward_product(n) && out->batched && w->s->max_rows * out->lead <= FNN_FEW_ROWS &&
+    return is_forward_product(n) && n->op != OP_matmul_csr && out->batched && w->s->max_rows * out->lead <= FNN_FEW_ROWS &&
            ns_of_weights(w, n) > FNN_SHARE_NS / 2;
 }
 
@@ -190,7 +192,7 @@ static fnn_share share_of(const planner *w, const fnn_node *n) {
     if (n->n_out && w->p->tensors[n->out[0]].batched) return SHARE_ROWS;
     switch (info_of(n)->rule) {
     case RULE_MATMUL_TN: return SHARE_TILES;
-    case RULE_EMBED_GRAD: return SHARE_PANELS;
+    case RULE_EMBED_GRAD: case RULE_MATMUL_CSR_TN: return SHARE_PANELS;
     case RULE_SAME: case RULE_CLIP: case RULE_UPDATE: case RULE_SUM_ROWS: case RULE_MOMENTS:
         return SHARE_ELEMENTS;
     case RULE_MAP: return is_flat_map(w, n) ? SHARE_ELEMENTS : SHARE_ONE;
@@ -285,7 +287,7 @@ static bool updates_in_passing(const planner *w, int first) {
 /* Per-row tensors are read by flat index, and a reshape is free only between contiguous ones. */
 static bool must_be_contiguous(const fnn_program *p, int tensor, const bool *flat) {
     const fnn_tensor *t = &p->tensors[tensor];
-    return !t->batched || t->ndim != 2 || t->type == TYPE_I32 || flat[tensor];
+    return !t->batched || t->ndim != 2 || t->type == TYPE_I32 || t->type == TYPE_CSR || flat[tensor];
 }
 
 static void choose_strides(planner *w) {
@@ -307,7 +309,7 @@ static void choose_strides(planner *w) {
             flat[w->chosen[p->roots[i].tensor]] = true;
     int64_t size = (int64_t)fnn_type_size(p->real);
     for (int i = 0; i < p->n_tensors; i++) {
-        w->ld[i] = p->tensors[i].cols;
+        w->ld[i] = p->tensors[i].type == TYPE_CSR ? 1 : p->tensors[i].cols;   /* one extent a row */
         if (!must_be_contiguous(p, i, flat) && fnn_rows_collide(w->ld[i] * size)) w->ld[i] += FNN_ALIGN / size;
     }
 }
@@ -471,6 +473,7 @@ static bool place_all(planner *w) {
 #define NS_PRODUCT_ROW 3             /* a row of a product, beside its flops */
 #define NS_GATHERED 0.3              /* an element of the caller's arrays */
 #define NS_GATHERED_ROW 10
+#define SPARSE 100                   /* values of a sparse row: how many there will be nobody knows yet */
 
 static double ns_element(int op) {
     switch (fnn_ops[op].rule) {
@@ -506,6 +509,11 @@ static void estimate(const planner *w, const fnn_node *n, fnn_stage *stage) {
     case RULE_MATMUL: case RULE_MATMUL_INT8: case RULE_MATMUL_NT:
         ns = lead * (NS_PRODUCT_ROW + 2 * wide * (double)a->cols * (double)out->cols * NS_FLOP);
         if (stage->share == SHARE_PANELS) stage->ns_fixed += ns_of_weights(w, n);
+        break;
+    case RULE_MATMUL_CSR: ns = SPARSE * 2 * wide * (double)out->cols * NS_FLOP; break;
+    case RULE_MATMUL_CSR_TN:
+        ns = SPARSE * 2 * wide * (double)out->cols * NS_FLOP;
+        stage->ns_fixed += NS_BYTE * (double)fnn_type_size(w->p->real) * work;
         break;
     case RULE_MATMUL_TN: ns = lead * (NS_PRODUCT_ROW + 2 * wide * work * NS_FLOP); break;
     case RULE_SUM_ROWS: case RULE_MOMENTS: case RULE_LOSS: case RULE_LOSS_IDX: case RULE_REDUCE:
@@ -651,7 +659,7 @@ static bool touches_batch(const planner *w, const fnn_node *n) {
 /* The operand whose layout the kernel is told. */
 static int laid_out(const fnn_node *n, fnn_share share) {
     switch (fnn_ops[n->op].rule) {
-    case RULE_MATMUL: case RULE_MATMUL_INT8: case RULE_MATMUL_NT: return n->in[1];
+    case RULE_MATMUL: case RULE_MATMUL_INT8: case RULE_MATMUL_NT: case RULE_MATMUL_CSR: return n->in[1];
     case RULE_EMBED: case RULE_SCALAR: return n->in[0];
     case RULE_LAYOUT: return n->op == OP_pack ? n->out[0] : n->in[0];
     default: return share == SHARE_ROWS ? -1 : n->n_out ? n->out[0] : n->in[0];
@@ -785,7 +793,7 @@ static void find_readers(fnn_session *s) {
     for (int k = 0; k < s->n_in_ports; k++) {
         fnn_port *port = &s->ports[k];
         const int before = s->n_readers;
-        port->readable = p->tensors[port->tensor].type != TYPE_I32;
+        port->readable = p->tensors[port->tensor].type == p->real;
         for (int i = 0; i < p->n_roots; i++)
             port->readable &= s->views[p->roots[i].tensor].p != port->view.p &&
                               (p->roots[i].other < 0 || s->views[p->roots[i].other].p != port->view.p);
@@ -800,13 +808,21 @@ static void find_readers(fnn_session *s) {
     }
 }
 
+/* Products of sparse rows read the matrix that will be bound to their input. */
+static void find_matrices(fnn_session *s, const planner *w, const int *first) {
+    for (int k = 0; k < s->n_in_ports; k++)
+        for (int i = 0; w->p->tensors[s->ports[k].tensor].type == TYPE_CSR && i < s->n_stages; i++)
+            if (w->nodes[first[i]].in[0] == s->ports[k].tensor) s->stages[i].task.csr = &s->ports[k].csr;
+}
+
 /* Phase 0 is always there, be it empty: rows are gathered in it. */
 static void make_phases(fnn_session *s) {
     int last = 0;
     s->n_phases = 1;
     for (int i = 0; i < s->n_in_ports; i++) {
         const fnn_view *v = &s->views[s->ports[i].tensor];
-        s->phases[0].ns_row += NS_GATHERED_ROW + NS_GATHERED * (double)v->lead * (double)v->cols;
+        const bool sparse = s->model->program.tensors[s->ports[i].tensor].type == TYPE_CSR;
+        s->phases[0].ns_row += NS_GATHERED_ROW + NS_GATHERED * (sparse ? SPARSE : (double)v->lead * (double)v->cols);
     }
     for (int i = 0; i < s->n_stages; i++) {
         fnn_stage *stage = &s->stages[i];
@@ -945,6 +961,7 @@ static int plan_into(planner *w) {
         make_phases(s);
         for (int i = 0; i < s->n_ports; i++) s->ports[i].view = s->views[s->ports[i].tensor];
         find_readers(s);
+        find_matrices(s, w, first);
         s->n_zones = s->guarded ? w->n_zones : 0;
         memcpy(s->zones, w->zones, (size_t)w->n_zones * sizeof *w->zones);
         for (int i = 0; i < s->n_zones; i++)

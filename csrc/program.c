@@ -122,7 +122,7 @@ static bool read_shape(cursor *c, fnn_tensor *t) {
 }
 
 static const char *const kind_names[] = {"input", "target", "weight", "param", "temp"};
-static const char *const type_names[] = {"float32", "float64", "int32", "int8", "bfloat16"};
+static const char *const type_names[] = {"float32", "float64", "int32", "int8", "bfloat16", "csr"};
 
 static int read_tensor(cursor c, int index, fnn_program *p, fnn_error *err) {
     fnn_tensor t = {.producer = -1};
@@ -132,12 +132,12 @@ static int read_tensor(cursor c, int index, fnn_program *p, fnn_error *err) {
     int kind = 0, type = 0;
     while (kind < 5 && !take_word(&c, kind_names[kind])) kind++;
     if (kind == 5) return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: unknown kind", index);
-    while (type < 5 && !take_word(&c, type_names[type])) type++;
-    if (type == 5) return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: unknown type", index);
+    while (type < 6 && !take_word(&c, type_names[type])) type++;
+    if (type == 6) return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: unknown type", index);
     t.kind = (fnn_kind)kind;
     t.type = (fnn_type)type;
     const bool narrow = t.type == TYPE_I8 || t.type == TYPE_BF16;
-    if (!narrow && t.type != TYPE_I32 && t.type != p->real)
+    if (!narrow && t.type != TYPE_I32 && t.type != TYPE_CSR && t.type != p->real)
         return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: %s in a program of %s", index, type_names[type],
                         type_names[p->real]);
     if (!read_shape(&c, &t))
@@ -152,6 +152,8 @@ static int read_tensor(cursor c, int index, fnn_program *p, fnn_error *err) {
         return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: a weight is real and of shape B", index);
     if (t.type == TYPE_I32 && t.kind != KIND_TARGET && t.kind != KIND_INPUT)
         return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: only inputs and targets are int32", index);
+    if (t.type == TYPE_CSR && (t.kind != KIND_INPUT || t.ndim != 2))
+        return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: only inputs of rows are csr", index);
     if (narrow && (t.kind != KIND_PARAM || t.ndim != 2 || (t.type == TYPE_I8 ? p->real != TYPE_F32 : !p->mixed)))
         return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: only matrices among the params of a %s program are %s",
                         index, t.type == TYPE_I8 ? "float32" : "mixed_bfloat16", type_names[type]);
@@ -301,9 +303,15 @@ static int integer_input(fnn_rule rule) {
     }
 }
 
+/* Is the i-th input of sparse rows? */
+static bool reads_csr(fnn_rule rule, int i) {
+    return i == 0 && (rule == RULE_MATMUL_CSR || rule == RULE_MATMUL_CSR_TN);
+}
+
 /* May the i-th input be of this type? */
 static bool type_fits(const fnn_program *p, fnn_rule rule, int i, fnn_type type) {
     if (i == integer_input(rule)) return type == TYPE_I32;
+    if (reads_csr(rule, i)) return type == TYPE_CSR;
     if (rule == RULE_MATMUL_INT8 && i == 1) return type == TYPE_I8;
     return type == p->real || (type == TYPE_BF16 && rule == RULE_MATMUL && i == 1);
 }
@@ -336,7 +344,7 @@ static bool rule_holds(const fnn_program *p, const fnn_node *n) {
     switch (rule) {
     case RULE_SAME: return same_rule_holds(n, in, out[0]);
     case RULE_MAP: return broadcasts(in, n->n_in, out[0]);
-    case RULE_MATMUL:
+    case RULE_MATMUL: case RULE_MATMUL_CSR:
         return is_matrix(in[1]) && in[0]->ndim >= 2 && in[0]->cols == in[1]->dim[0] &&
                same_but_last(in[0], out[0]) && out[0]->cols == in[1]->dim[1];
     case RULE_MATMUL_INT8:
@@ -345,7 +353,7 @@ static bool rule_holds(const fnn_program *p, const fnn_node *n) {
     case RULE_MATMUL_NT:
         return is_matrix(in[1]) && in[0]->ndim >= 2 && in[0]->cols == in[1]->dim[1] &&
                same_but_last(in[0], out[0]) && out[0]->cols == in[1]->dim[0];
-    case RULE_MATMUL_TN:
+    case RULE_MATMUL_TN: case RULE_MATMUL_CSR_TN:
         return same_but_last(in[0], in[1]) && is_matrix(out[0]) && out[0]->dim[0] == in[0]->cols &&
                out[0]->dim[1] == in[1]->cols;
     case RULE_BIAS: return is_rows(in[0]) && is_column_wise(in[1], in[0]) && same_shape(in[0], out[0]);
@@ -480,11 +488,11 @@ static int read_root(cursor c, int index, fnn_program *p, fnn_error *err) {
     switch (r.kind) {
     case ROOT_OUTPUT: good = t->batched && t->kind == KIND_TEMP; break;
     case ROOT_LOSS: case ROOT_METRIC:
-        good = t->batched && t->type != TYPE_I32 && (!other || other->kind == KIND_WEIGHT); break;
+        good = t->batched && t->type == p->real && (!other || other->kind == KIND_WEIGHT); break;
     case ROOT_PENALTY: good = t->ndim == 0 && t->kind == KIND_TEMP; break;
     case ROOT_GRAD:
         good = same_shape(t, other) && t->kind == KIND_TEMP &&
-               (other->kind == KIND_PARAM || other->kind == KIND_INPUT);
+               (other->kind == KIND_PARAM || (other->kind == KIND_INPUT && other->type == p->real));
         break;
     case ROOT_TALLY:
         good = !t->batched && t->kind == KIND_TEMP && fnn_add(p->tallied, t->lead * t->cols, &p->tallied);

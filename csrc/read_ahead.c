@@ -20,8 +20,9 @@ static void ask(const char *lowest, int64_t bytes) {
 static void ask(const char *lowest, int64_t bytes) { (void)lowest; (void)bytes; }
 #endif
 
+/* 0 where nothing is bound, or a sparse matrix. */
 static int64_t stride_of(const fnn_port *port) {
-    int64_t stride = port->array.strides[0];
+    int64_t stride = port->bound ? port->array.strides[0] : 0;
     return stride < 0 ? -stride : stride;
 }
 
@@ -32,7 +33,7 @@ static void ask_samples(const fnn_session *s, int64_t lo, int64_t hi) {
     if (last < first || last - first > 4 * (hi - lo)) return;
     for (int k = 0; k < s->n_in_ports; k++) {
         const fnn_port *port = &s->ports[k];
-        const int64_t stride = port->bound ? stride_of(port) : 0;
+        const int64_t stride = stride_of(port);
         if (stride * s->pass.n < SMALL) continue;
         const char *data = port->array.data;
         ask(data + (port->array.strides[0] > 0 ? first : last) * port->array.strides[0], (last - first + 1) * stride);
@@ -42,7 +43,7 @@ static void ask_samples(const fnn_session *s, int64_t lo, int64_t hi) {
 void fnn_read_ahead(fnn_session *s) {
     int64_t largest = 0, n = s->pass.n, at = s->steps_done * s->pass.batch_size;
     for (int k = 0; k < s->n_in_ports; k++)
-        if (s->ports[k].bound && stride_of(&s->ports[k]) > largest) largest = stride_of(&s->ports[k]);
+        if (stride_of(&s->ports[k]) > largest) largest = stride_of(&s->ports[k]);
     if (s->pass.shuffle == 1 || largest * n < SMALL) return;
     fnn_piece piece = {0, PIECE / largest + 1, PIECES};
     bool mixed = fnn_piece_of(&s->pass, 0, &piece);

@@ -33,6 +33,12 @@ cdef extern from "internal.h" nogil:
         int dtype, swapped, ndim
         int64_t shape[8]
         int64_t strides[8]
+    ctypedef struct fnn_csr:
+        const void *data
+        const void *indices
+        const void *indptr
+        int dtype, index_dtype, pointer_dtype
+        int64_t rows, cols, count
     ctypedef struct fnn_pass:
         int64_t n, batch_size
         int64_t shuffle
@@ -74,6 +80,7 @@ cdef extern from "internal.h" nogil:
     int fnn_session_check(const fnn_session *session, fnn_error *err)
     bint fnn_session_writes(const fnn_session *session, int tensor)
     int fnn_bind(fnn_session *session, int tensor, const fnn_array *array, fnn_error *err)
+    int fnn_bind_csr(fnn_session *session, int tensor, const fnn_csr *matrix, fnn_error *err)
     int fnn_select(fnn_session *session, const int64_t *rows, int64_t count, fnn_error *err)
     void fnn_pool_crowd(int change)
     int fnn_begin(fnn_session *session, const fnn_pass *a_pass, fnn_error *err)
@@ -118,7 +125,7 @@ cdef int check(int status, fnn_error *err) except -1:
 # ---- the registry of ops ----
 
 OpInfo = namedtuple("OpInfo", "name inputs outputs rule attrs needs")
-_RULES = ("SAME MAP MATMUL MATMUL_INT8 MATMUL_NT MATMUL_TN BIAS SUM_ROWS REDUCE BROADCAST SPREAD MOMENTS MOMENTS_GRAD NORM NORM_GRAD "
+_RULES = ("SAME MAP MATMUL MATMUL_INT8 MATMUL_NT MATMUL_TN MATMUL_CSR MATMUL_CSR_TN BIAS SUM_ROWS REDUCE BROADCAST SPREAD MOMENTS MOMENTS_GRAD NORM NORM_GRAD "
           "CONCAT SLICE PAD RESHAPE TRANSPOSE FULL EMBED EMBED_GRAD ONE_HOT TO_REAL RANDOM WARP LOSS LOSS_GRAD LOSS_IDX "
           "LOSS_IDX_GRAD SEED SCALAR CLIP UPDATE LAYOUT").split()
 OPS = {}
@@ -456,12 +463,33 @@ cdef class Session:
                 check(fnn_bind(self.c, tensor, NULL, &err), &err)
                 self.held.pop(tensor, None)
             return
+        if hasattr(array, "indptr"):
+            self.bind_rows(tensor, array)
+            return
         held = _Held(array, PyBUF_FORMAT | PyBUF_STRIDES | (PyBUF_WRITABLE if fnn_session_writes(self.c, tensor) else 0))
         held.describe(&described)
         # What the session reads is held: the two change together.
         with cython.critical_section(self):
             check(fnn_bind(self.c, tensor, &described, &err), &err)
             self.held[tensor] = held
+
+    cdef bind_rows(self, int tensor, rows):
+        """Binds sparse.Rows, whose three arrays are held."""
+        cdef fnn_error err
+        cdef fnn_csr described
+        cdef _Held data = _Held(rows.data, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)
+        cdef _Held indices = _Held(rows.indices, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)
+        cdef _Held indptr = _Held(rows.indptr, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)
+        described.data, described.indices, described.indptr = data.view.buf, indices.view.buf, indptr.view.buf
+        described.dtype, described.index_dtype, described.pointer_dtype = data.dtype(), indices.dtype(), indptr.dtype()
+        described.rows, described.cols = rows.shape
+        described.count = data.view.len // data.view.itemsize
+        if (indices.view.len // indices.view.itemsize != described.count
+                or indptr.view.len // indptr.view.itemsize != described.rows + 1):
+            raise errors.ShapeError("sparse rows need an index for each value, and one row pointer more than rows")
+        with cython.critical_section(self):
+            check(fnn_bind_csr(self.c, tensor, &described, &err), &err)
+            self.held[tensor] = data, indices, indptr
 
     def select(self, rows):
         """Sample i of a pass is row rows[i] (int64) of what is bound for reading; None: row i again."""

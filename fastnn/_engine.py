@@ -4,6 +4,7 @@ import numpy as np
 
 from . import _core
 from .errors import DataError
+from .sparse import Rows, wrong
 
 # A run returns to Python this often, so that Ctrl-C is seen in time and a bar moves.
 CHUNK_MS = 50.0
@@ -73,8 +74,14 @@ class Runtime:
         where = f"in row {first_row + error.row}{place}"
         kinds = {"input": "input", "target": "target", "weight": "sample_weight of"}
         what = f"{kinds[tensor.kind]} {tensor.name!r}"
-        sample = np.asarray(array[error.row], np.float64)
-        if tensor.type == "int32":
+        sparse = isinstance(array, Rows)
+        bad_index = wrong(array, error.row) if sparse else None
+        sample = array.data[slice(*array.indptr[error.row :][:2])] if sparse else array[error.row]
+        sample = np.asarray(sample, np.float64)
+        if bad_index is not None:
+            needed, seen = bad_index
+            message = f"{what} needs {needed}, got {seen} {where}; the CSR array was put together wrongly"
+        elif tensor.type == "int32":
             nodes = self._program.nodes
             bound = min((n for node in nodes for n in self._indexed(node, tensor.id)), default=None)
             needed = "integers" if bound is None else f"integers from 0 to {bound - 1}"
@@ -82,7 +89,7 @@ class Runtime:
         elif np.isfinite(sample).all():
             value = float(sample.flat[np.abs(sample).argmax()])
             message = (
-                f"{what} needs numbers that {tensor.type} can hold, got {value:g} {where}; "
+                f"{what} needs numbers that {self._program.dtype} can hold, got {value:g} {where}; "
                 "scale the data, or make the model with dtype='float64'"
             )
         else:

@@ -8,6 +8,7 @@ import numpy as np
 
 from .arguments import check_float, check_int
 from .errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeError
+from .sparse import Rows, is_sparse
 
 
 def as_array(obj, what):
@@ -65,6 +66,13 @@ def _dtype_hint(dtype):
     return "convert it with .astype('float32')"
 
 
+def as_samples(obj, what):
+    """`as_array`, but sparse arrays become `sparse.Rows`."""
+    if type(obj) is np.ndarray or not is_sparse(obj):
+        return as_array(obj, what)
+    return as_rows(obj, what)
+
+
 def _convert(obj, what):
     if isinstance(obj, np.ma.MaskedArray) and np.ma.is_masked(obj):
         raise ArgumentTypeError(
@@ -73,6 +81,11 @@ def _convert(obj, what):
         )
     if obj is None:
         raise ArgumentTypeError(f"{what} needs an array, got None; pass an array of numbers")
+    if is_sparse(obj):
+        raise ArgumentTypeError(
+            f"{what} needs a dense array, got a sparse one ({type(obj).__name__}); pass x.toarray(), or give a "
+            "model whose first layer is Dense a sparse input: Input(shape, sparse=True)"
+        )
     try:
         if hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
             return np.from_dlpack(obj)
@@ -97,6 +110,59 @@ def _unreadable(obj, what, error):
     return f"{what} needs an array in the host's memory, got {type(obj).__name__} ({error}); use numpy"
 
 
+def as_rows(obj, what):
+    """The Rows of a CSR array, without a copy where it has types that the engine reads.
+
+    A dense array is scanned and its nonzero values are copied.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If it is sparse in another format.
+    DtypeError
+        If the values are no real numbers of at most 64 bits, or the indices no integers.
+    ShapeError
+        If the lengths of its arrays do not go together, or a dense array has not two dimensions.
+    """
+    if isinstance(obj, Rows):
+        return obj
+    if not is_sparse(obj):
+        return _of_dense(as_array(obj, what), what)
+    if obj.format != "csr":
+        raise ArgumentTypeError(f"{what} needs a CSR array, got a sparse {obj.format} array; pass x.tocsr()")
+    parts = ("data", "indices", "indptr")
+    values, indices, indptr = (_native(as_array(getattr(obj, a), f"{a} of {what}")) for a in parts)
+    shape = tuple(int(n) for n in obj.shape)
+    if len(shape) != 2 or not values.ndim == indices.ndim == indptr.ndim == 1:
+        raise ShapeError(f"{what} needs a CSR array of shape (rows, columns), got {shape}; reshape it")
+    if len(indptr) != shape[0] + 1 or len(indices) != len(values):
+        raise ShapeError(
+            f"{what} needs {shape[0] + 1} row pointers and as many indices as values, got {len(indptr)} row "
+            f"pointers, {len(indices)} indices and {len(values)} values; the array was put together wrongly"
+        )
+    return Rows(values, _index(indices, f"indices of {what}"), _index(indptr, f"indptr of {what}"), shape)
+
+
+def _native(array):
+    """The array contiguous, aligned and in this machine's byte order."""
+    return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
+
+
+def _index(array, what):
+    if array.dtype.kind not in "iu":
+        raise DtypeError(f"{what} needs integers, got dtype {array.dtype}")
+    return array if array.dtype in (np.int32, np.int64) else array.astype(np.int64)
+
+
+def _of_dense(array, what):
+    if array.ndim != 2:
+        raise ShapeError(f"{what} needs rows, shape (n, features), got {tuple(array.shape)}; reshape it")
+    row, column = np.nonzero(array)
+    indptr = np.zeros(len(array) + 1, np.int64)
+    np.cumsum(np.bincount(row, minlength=len(array)), out=indptr[1:])
+    return Rows(_native(array[row, column]), column.astype(np.int64, copy=False), indptr, array.shape)
+
+
 def shape_text(shape):
     """A shape with the batch as Keras prints it: (None, 64)."""
     return f"({', '.join(['None', *map(str, shape)])}{',' if not shape else ''})"
@@ -116,6 +182,12 @@ def fit_input(array, shape, what):
     else:
         hint = "the model was built for another number of features"
     raise ShapeError(f"{what} needs shape {shape_text(shape)}, got {seen}; {hint}")
+
+
+def fit_samples(obj, tensor, what):
+    """What the caller gave for a symbolic input: an ndarray, or `sparse.Rows` where that is sparse."""
+    array = as_rows(obj, what) if tensor.sparse else as_array(obj, what)
+    return fit_input(array, tensor.shape[1:], what)
 
 
 def fit_weight(array, what):

@@ -176,6 +176,11 @@ def _matmul(v, node, dy):
     yield x, lambda name: v("matmul_nt", dy, w, name=name)
 
 
+def _matmul_csr(v, node, dy):
+    x, w = node.inputs
+    yield w, lambda name: v("matmul_csr_tn", x, dy, name=name)
+
+
 def _matmul_nt(v, node, dy):
     x, w = node.inputs
     yield w, lambda name: v("matmul_tn", dy, x, name=name)
@@ -403,7 +408,7 @@ def _warp(v, node, dy):
 
 
 _RULES = {
-    "matmul": _matmul, "matmul_nt": _matmul_nt, "bias_add": _bias_add,
+    "matmul": _matmul, "matmul_csr": _matmul_csr, "matmul_nt": _matmul_nt, "bias_add": _bias_add,
     "add": _add, "subtract": _subtract, "multiply": _multiply, "divide": _divide, "power": _power,
     "maximum": _larger, "minimum": _larger, "where": _where, "affine": _affine,
     "abs": _slope(lambda v, x, y: v("sign", x)), "square": _slope(lambda v, x, y: v.scaled(x, 2)),

@@ -446,6 +446,11 @@ class _Graph:
     def check_real(self, what):
         """Raises where an input has no derivative."""
         for tensor in self.inputs:
+            if tensor.sparse:
+                raise DtypeError(
+                    f"{what}: input {tensor.name!r} of {self.model._label} is sparse, and no derivative by it is "
+                    "computed; copy the weights with set_weights to a model with a dense Input"
+                )
             if tensor.dtype == "int32":
                 raise DtypeError(
                     f"{what}: input {tensor.name!r} of {self.model._label} holds integers, which have no "

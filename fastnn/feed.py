@@ -7,13 +7,14 @@ import numpy as np
 
 from . import _core
 from .errors import ArgumentError, ArgumentTypeError, NonFiniteLossError
+from .sparse import is_sparse
 
 
 def is_iterable_of_batches(x):
     """Whether `x` yields batches, rather than being an array or a structure of arrays."""
     if x is None or isinstance(x, (np.ndarray, list, tuple, dict, str, bytes, int, float, memoryview)):
         return False
-    if hasattr(x, "__array__") or hasattr(x, "__dlpack__") or hasattr(x, "__array_interface__"):
+    if hasattr(x, "__array__") or hasattr(x, "__dlpack__") or hasattr(x, "__array_interface__") or is_sparse(x):
         return False
     try:
         memoryview(x)

@@ -27,7 +27,7 @@ MAX_ELEMENTS = 1 << 40
 MAX_TALLIED = 1 << 24
 
 KINDS = ("input", "target", "weight", "param", "temp")
-TYPES = (*FLOAT_DTYPES, "int32", "int8", "bfloat16")
+TYPES = (*FLOAT_DTYPES, "int32", "int8", "bfloat16", "csr")
 ROOTS = ("output", "loss", "metric", "penalty", "grad", "tally")
 
 
@@ -88,7 +88,7 @@ class Program:
     ----------
     dtype : {"float32", "float64", "mixed_bfloat16"}
         Type of every tensor but int32 ones, and the kernels of a frozen network, which may be int8 or, in a
-        mixed Program, bfloat16. A mixed one is float32, but `matmul`, `matmul_nt` and `matmul_tn` round their
+        mixed Program, bfloat16. An input of type csr has sparse rows of it. A mixed one is float32, but `matmul`, `matmul_nt` and `matmul_tn` round their
         operands to bfloat16.
 
     Attributes
@@ -448,7 +448,8 @@ def _check_tensor(program, t):
     where = f"Tensor {t.id} ({t.kind} {t.name!r})"
     stored = {"float32": ("int8",), "mixed_bfloat16": ("int8", "bfloat16")}.get(program.policy, ())
     narrow = t.type in stored and t.kind == "param" and len(t.shape) == 2
-    if t.kind not in KINDS or not (t.type in (program.dtype, "int32") or narrow):
+    sparse = t.type == "csr" and t.kind == "input" and len(t.shape) == 2
+    if t.kind not in KINDS or not (t.type in (program.dtype, "int32") or narrow or sparse):
         raise ProgramError(f"{where}: a {t.type} {t.kind} cannot stand in a Program of {program.policy}.")
     if "\n" in t.name or len(t.name.encode("utf-8", "surrogatepass")) > MAX_NAME:
         raise ProgramError(f"{where}: a name is one line of at most {MAX_NAME} bytes.")
@@ -480,7 +481,7 @@ def _check_root(program, r):
         raise ProgramError(f"{r} names no tensor of the Program.")
     t = program.tensors[r.tensor]
     other = program.tensors[r.other] if r.other >= 0 else None
-    if "\n" in r.name or not math.isfinite(r.factor) or t.type == "int32":
+    if "\n" in r.name or not math.isfinite(r.factor) or t.type in ("int32", "csr"):
         good = False
     elif r.kind == "output":
         good = t.batched and t.kind == "temp"
@@ -493,7 +494,7 @@ def _check_root(program, r):
     else:
         good = (
             other is not None
-            and other.kind in ("param", "input")
+            and (other.kind == "param" or (other.kind == "input" and other.type == program.dtype))
             and t.kind == "temp"
             and t.shape == other.shape
         )
@@ -747,8 +748,8 @@ def _rule_update(info, ins, attrs, given):
 
 _RULES = {
     "SAME": _rule_same, "MAP": _rule_map, "MATMUL": _rule_matmul, "MATMUL_INT8": _rule_matmul_int8,
-    "MATMUL_NT": _rule_matmul, "MATMUL_TN": _rule_matmul_tn, "BIAS": _rule_bias, "SUM_ROWS": _rule_sum_rows,
-    "REDUCE": _rule_reduce,
+    "MATMUL_NT": _rule_matmul, "MATMUL_TN": _rule_matmul_tn, "MATMUL_CSR": _rule_matmul,
+    "MATMUL_CSR_TN": _rule_matmul_tn, "BIAS": _rule_bias, "SUM_ROWS": _rule_sum_rows, "REDUCE": _rule_reduce,
     "BROADCAST": _rule_broadcast, "SPREAD": _rule_spread, "MOMENTS": _rule_moments,
     "MOMENTS_GRAD": _rule_moments_grad, "NORM": _rule_norm, "NORM_GRAD": _rule_norm_grad,
     "CONCAT": _rule_concat,
@@ -768,7 +769,13 @@ GIVEN = (
 _INDEX = {"LOSS_IDX": 1, "LOSS_IDX_GRAD": 2, "EMBED": 1, "EMBED_GRAD": 1, "ONE_HOT": 0, "TO_REAL": 0}
 
 
+# Their first input is csr, and no other op reads one.
+_SPARSE = ("MATMUL_CSR", "MATMUL_CSR_TN")
+
+
 def _type_fits(rule, i, type):
+    if i == 0 and rule in _SPARSE:
+        return type == "csr"
     if i == _INDEX.get(rule):
         return type == "int32"
     if i == 1 and rule in ("MATMUL", "MATMUL_INT8"):
@@ -999,6 +1006,12 @@ class Builder:
 
     def node(self, op, ids, attrs=None, shape=None, name=""):
         """`Program.add_node`."""
+        for i in ids:
+            t = self.program.tensors[i]
+            if t.type == "csr" and _op(op).rule not in _SPARSE:
+                raise GraphError(
+                    f"{op} cannot read the sparse input {t.name!r}: only products do; begin with a Dense layer."
+                )
         out = self.program.add_node(op, ids, attrs, shape, name)
         node = self.program.nodes[-1]
         self._producer.update(dict.fromkeys(node.outputs, node))
@@ -1143,6 +1156,11 @@ def emit(op, *inputs, shape=None, **attrs):
     )
 
 
+def product_of(x):
+    """The op of a product whose first factor is the Value `x`."""
+    return "matmul_csr" if x.dtype == "csr" else "matmul"
+
+
 # ---- symbolic tensors ----
 
 
@@ -1159,19 +1177,28 @@ class Tensor(Arithmetic):
     name : str
     call : LayerCall
         The call that made it; `index` says which of its outputs it is.
+    sparse : bool
+        Whether it stands for sparse rows.
     """
 
-    __slots__ = ("shape", "dtype", "name", "call", "index")
+    __slots__ = ("shape", "dtype", "name", "call", "index", "sparse")
 
-    def __init__(self, shape, dtype, name, call=None, index=0):
+    def __init__(self, shape, dtype, name, call=None, index=0, sparse=False):
         self.shape, self.dtype, self.name, self.call, self.index = tuple(shape), dtype, name, call, index
+        self.sparse = sparse
 
     @property
     def ndim(self):
         return len(self.shape)
 
+    @property
+    def program_type(self):
+        """Its type in a Program, None for the Program's own."""
+        return "csr" if self.sparse else "int32" if self.dtype == "int32" else None
+
     def __repr__(self):
-        return f"<Tensor {self.name} shape={self.shape} dtype={self.dtype}>"
+        sparse = " sparse" if self.sparse else ""
+        return f"<Tensor {self.name} shape={self.shape} dtype={self.dtype}{sparse}>"
 
     def _no_values(self, *args, **kwargs):
         raise ArgumentTypeError(
@@ -1353,9 +1380,7 @@ def trace_calls(inputs, outputs, dtype):
     """
     builder = Builder(dtype)
     builder.training = False
-    known = {
-        id(t): builder.input(t.shape, "int32" if t.dtype == "int32" else None, t.name) for t in inputs
-    }
+    known = {id(t): builder.input(t.shape, t.program_type, t.name) for t in inputs}
     calls, first = [], 0
     for call in replay_calls(inputs, outputs, known):
         calls.append((call, slice(first, len(builder.program.nodes))))
@@ -1389,7 +1414,7 @@ def trace(inputs, outputs, dtype="float32", output_names=None):
     inputs, outputs = _symbolic("inputs", inputs), _symbolic("outputs", outputs)
     layers = layers_between(inputs, outputs)
     builder = Builder(dtype)
-    values = [builder.input(t.shape, "int32" if t.dtype == "int32" else None, t.name) for t in inputs]
+    values = [builder.input(t.shape, t.program_type, t.name) for t in inputs]
     for layer in layers:
         for parameter in layer.weights:
             builder.param(parameter)

@@ -250,7 +250,7 @@ def describe(model):
     dict
         "layers": every layer once, nested models after the layers that they are made of; the last one is the
         model. A layer is {"class_name", "config"}. The config of a Model lists its "inputs" ({"shape",
-        "dtype", "name"}), its "calls" ({"layer": index, "inputs": tensor numbers, "listed": bool}) and its
+        "dtype", "name"}, and "sparse" where that is true), its "calls" ({"layer": index, "inputs": tensor numbers, "listed": bool}) and its
         "outputs" (tensor numbers); the inputs come first in the numbers, then what each call returns. That of
         a Sequential lists layer indices.
     """
@@ -289,7 +289,10 @@ def _check_owners(layers):
 def _describe_graph(model, add):
     model._needs_built("describing it")
     config = {"name": model.name, "dtype": model.dtype_policy, "trainable": model.trainable}
-    inputs = [{"shape": list(t.shape[1:]), "dtype": t.dtype, "name": t.name} for t in model._inputs]
+    inputs = [
+        {"shape": list(t.shape[1:]), "dtype": t.dtype, "name": t.name} | ({"sparse": True} if t.sparse else {})
+        for t in model._inputs
+    ]
     if isinstance(model, models.Sequential):
         return {
             "class_name": "Sequential",
@@ -366,7 +369,8 @@ def _rebuild_layer(name, config, made):
         return registry.find(name).from_config(config)
     common = {"name": config["name"], "dtype": config["dtype"], "trainable": config["trainable"]}
     inputs = [
-        Input(tuple(entry["shape"]), dtype=entry["dtype"], name=entry["name"]) for entry in config["inputs"]
+        Input(tuple(entry["shape"]), dtype=entry["dtype"], name=entry["name"], sparse=entry.get("sparse", False))
+        for entry in config["inputs"]
     ]
     if name == "Sequential":
         return models.Sequential([*inputs, *(made[_natural(i)] for i in config["layers"])], **common)
@@ -446,7 +450,10 @@ registry.add(StoredProgram)
 def _model_of(program_text):
     layer = StoredProgram(program_text, name="program")
     program = layer._program
-    inputs = [Input(t.shape[1:], dtype=t.type, name=t.name or None) for t in program.of_kind("input")]
+    inputs = [
+        Input(t.shape[1:], dtype="int32" if t.type == "int32" else None, name=t.name or None, sparse=t.type == "csr")
+        for t in program.of_kind("input")
+    ]
     made = layer(inputs if len(inputs) > 1 else inputs[0])
     names = [root.name for root in program.roots_of("output")]
     return models.Model(

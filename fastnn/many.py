@@ -131,7 +131,7 @@ def _one_each(name, values, count):
 
 def _read_once(given, what):
     """An array of what would be converted anew for each model."""
-    return given if given is None or isinstance(given, (dict, list, tuple)) else data.as_array(given, what)
+    return given if given is None or isinstance(given, (dict, list, tuple)) else data.as_samples(given, what)
 
 
 def _refuse_shared(models):

@@ -26,6 +26,7 @@ from .history import History
 from .layers.base import Layer
 from .layers.core import Input
 from .losses import Loss
+from .sparse import Rows
 from .structure import any_symbolic, flatten, metrics_per_output, per_output, shape_like, unique
 from .training import Arrays, Hooks, Trainer, check_verbose, validation_epochs
 
@@ -440,7 +441,7 @@ class Model(Layer):
             data.by_name(x, self._input_names, f"the input of {self._label}"),
         ):
             what = f"input {name!r} of {self._label}"
-            found[id] = data.fit_input(data.as_array(array, what), tensor.shape[1:], what)
+            found[id] = data.fit_samples(array, tensor, what)
             labelled.append((what, found[id]))
         return found, data.common_length(labelled)
 
@@ -1587,14 +1588,17 @@ class Sequential(Model):
     def build(self, shape=None):
         """Make the parameters for inputs of `shape`, the batch (None) included."""
         if self._source is None and shape is not None:
-            self._source = Input(
-                tuple(shape)[1:], dtype=self._layers[0].input_dtype if self._layers else None
+            self._begin_with(
+                Input(tuple(shape)[1:], dtype=self._layers[0].input_dtype if self._layers else None)
             )
-            try:
-                self._chain()
-            except BaseException:
-                self._source = None
-                raise
+
+    def _begin_with(self, source):
+        self._source = source
+        try:
+            self._chain()
+        except BaseException:
+            self._source = None
+            raise
 
     def _chain(self):
         """Connects the layers from the source on, where it is known."""
@@ -1619,17 +1623,19 @@ class Sequential(Model):
         if self.built:
             return
         if self._source is None and self._layers and x is not None:
-            array = data.as_array(
-                data.by_name(x, ["x"], f"the input of {self._label}")[0], f"the input of {self._label}"
-            )
-            self.build((None, *(array.shape[1:] or (1,))))
+            what = f"the input of {self._label}"
+            array = data.as_samples(data.by_name(x, ["x"], what)[0], what)
+            if isinstance(array, Rows):
+                self._begin_with(Input(array.shape[1:], sparse=True))
+            else:
+                self.build((None, *(array.shape[1:] or (1,))))
         self._needs_built("running it")
 
 
 def _input_for(layer):
     """The Input that the first layer of a Sequential asks for, None where it takes any."""
     if isinstance(layer, Model) and layer.built and len(layer.inputs) == 1:
-        return Input(layer.input_shape[1:], dtype=layer.inputs[0].dtype)
+        return Input(layer.input_shape[1:], dtype=layer.inputs[0].dtype, sparse=layer.inputs[0].sparse)
     return None if layer._first_shape is None else Input(layer._first_shape, dtype=layer.input_dtype)
 
 

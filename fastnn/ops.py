@@ -20,7 +20,7 @@ import numpy as np
 
 from .arguments import check_int
 from .errors import ArgumentError, ArgumentTypeError, DtypeError, GraphError, ShapeError
-from .graph import MAX_INPUTS, MAX_RANK, Tensor, Value, broadcast_shapes, current_builder
+from .graph import MAX_INPUTS, MAX_RANK, Tensor, Value, broadcast_shapes, current_builder, product_of
 from .layers.base import Parameter
 
 # Functions of tensors are added at the end.
@@ -1029,9 +1029,9 @@ def matmul(x1, x2):
         raise ShapeError(f"ops.matmul cannot multiply {_shapes_text([a, b])}.")
     if b.ndim == 2:
         node = b.builder.producer(b.id)
-        if node is not None and node.op == "transpose":
+        if node is not None and node.op == "transpose" and a.dtype != "csr":
             return b.builder.once("matmul_nt", a, Value(b.builder, node.inputs[0]))
-        return b.builder.once("matmul", a, b)
+        return b.builder.once(product_of(a), a, b)
     if (
         a.ndim == 2 and not a.batched
     ):  # (m, k) (..., k, n) = ((..., n, k) (k, m)) with both last axes exchanged

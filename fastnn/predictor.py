@@ -166,7 +166,7 @@ class StructuredPredictor:
             self._names, self._inputs, data.by_name(x, self._names, "the input of the predictor")
         ):
             what = f"input {name!r} of the predictor"
-            array = data.as_array(array, what)
+            array = (data.as_rows if tensor.type == "csr" else data.as_array)(array, what)
             single.append(array.shape == tensor.shape[1:])
             given.append((what, data.fit_input(array[None] if single[-1] else array, tensor.shape[1:], what)))
         count = data.common_length(given)

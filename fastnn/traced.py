@@ -38,7 +38,7 @@ class Trace:
 
     @classmethod
     def of(cls, function, inputs, weights=(), listed=False, dtype="float32"):
-        """Trace `function(builder, values)`; `inputs` are pairs of shape and type, "int32" or None."""
+        """Trace `function(builder, values)`; `inputs` are pairs of shape and type, None for the dtype."""
         builder = Builder(dtype)
         values = [builder.input(shape, type) for shape, type in inputs]
         for parameter in weights:

@@ -10,6 +10,7 @@ from fastnn import _core
 from fastnn.backends import xp
 from fastnn.differentiate import differentiate
 from fastnn.graph import Builder, Program
+from fastnn.sparse import Rows
 
 DTYPES = ("float32", "float64")
 TOLERANCE = {"float32": 4e-6, "float64": 1e-12}
@@ -109,7 +110,8 @@ class Case:
         for kind, value in self.inputs:
             batched = kind != "param"
             shape = (None, *value.shape[1:]) if batched else value.shape
-            ids.append(program.add_tensor(kind, shape, {"int8": "int8", "int64": "int32"}.get(value.dtype.name, dtype)))
+            type = "csr" if isinstance(value, Rows) else {"int8": "int8", "int64": "int32"}.get(value.dtype.name, dtype)
+            ids.append(program.add_tensor(kind, shape, type))
         made = program.add_node(self.op, ids, self.attrs, self.given)
         made = made if isinstance(made, tuple) else (made,)
         for m in made:
@@ -151,7 +153,7 @@ class Case:
 
     def expected(self, dtype):
         """What plain NumPy makes of the same inputs in float64, after the same rounding of them."""
-        values = [v if v.dtype.kind == "i" else v.astype(dtype).astype(np.float64) for _, v in self.inputs]
+        values = [v if v.dtype.kind == "i" else v.astype(dtype).astype("float64") for _, v in self.inputs]
         extra = {"shape": self.shape} if self.shape is not None else {}
         if self.op == "in_training":
             extra = {"training": True}
@@ -218,6 +220,11 @@ def cases_of(op):
         sizes = [*PRODUCTS, (2, 1024, 17), (3, 2500, 40), (7, 1025, 3)]
         return [Case(op, [("input", normal((*rows, k))), ("param", rng.integers(-127, 128, (k, n)).astype(np.int8)),
                           ("param", rng.uniform(0.001, 0.1, n))]) for *rows, k, n in sizes]  # fmt: skip
+    if rule in ("MATMUL_CSR", "MATMUL_CSR_TN"):
+        sizes = [(*p[:1], *p[-2:]) for p in PRODUCTS] + [(40, 50, 33), (2, 3000, 16)]
+        return [Case(op, [("input", sparse_rows(rng, rows, k, 0.2, np.int32 if n % 2 else np.int64)),
+                          ("param", normal((k, n))) if rule == "MATMUL_CSR" else ("input", normal((rows, n)))])
+                for rows, k, n in sizes]  # fmt: skip
     if rule == "BIAS":
         return [Case(op, [("input", normal(s)), ("param", normal(s[-1:]))]) for s in BATCHED]
     if rule == "SUM_ROWS":
@@ -311,6 +318,13 @@ def cases_of(op):
 OPS = [op for op, info in _core.OPS.items() if info.rule != "UPDATE"]
 
 
+def sparse_rows(rng, rows, cols, density, index=np.int64):
+    """Rows in no order, with values that share a column, and every fourth row empty."""
+    counts = rng.binomial(2 * cols, density / 2, rows) * (np.arange(rows) % 4 != 3)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(index)
+    return Rows(rng.normal(size=indptr[-1]), rng.integers(0, cols, indptr[-1]).astype(index), indptr, (rows, cols))
+
+
 def skip_unless_possible(op, dtype):
     if _core.OPS[op].rule == "MATMUL_INT8" and dtype == "float64":
         pytest.skip("Programs of float64 have no int8")
@@ -343,7 +357,7 @@ def test_values(op, dtype, isa):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("op", [op for op in OPS if _core.OPS[op].inputs and "param" not in {k for k, _ in cases_of(op)[0].inputs}])
+@pytest.mark.parametrize("op", [op for op in OPS if _core.OPS[op].inputs and "csr" not in op and "param" not in {k for k, _ in cases_of(op)[0].inputs}])
 def test_strides_and_byte_order(op, dtype):
     """The same bits from arrays that are reversed, transposed, cut from larger ones, unaligned or of the other byte order."""
 
@@ -375,20 +389,22 @@ def test_strides_and_byte_order(op, dtype):
 
 @pytest.mark.parametrize("isa", _core.isas())
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("rule", ["MATMUL", "MATMUL_NT", "MATMUL_TN"])
+@pytest.mark.parametrize("rule", ["MATMUL", "MATMUL_NT", "MATMUL_TN", "MATMUL_CSR", "MATMUL_CSR_TN"])
 def test_threads_give_the_same_bits(rule, dtype, isa):
     op = rule.lower()
     rng = np.random.default_rng(3)
     x, w, dy = rng.normal(size=(203, 311)), rng.normal(size=(311, 173)), rng.normal(size=(203, 173))
+    rows = sparse_rows(rng, 203, 311, 0.1)
     inputs = {"MATMUL": [("input", x), ("param", w)], "MATMUL_NT": [("input", dy), ("param", w)],
-              "MATMUL_TN": [("input", x), ("input", dy)]}[rule]  # fmt: skip
+              "MATMUL_TN": [("input", x), ("input", dy)], "MATMUL_CSR": [("input", rows), ("param", w)],
+              "MATMUL_CSR_TN": [("input", rows), ("input", dy)]}[rule]  # fmt: skip
     case = Case(op, inputs)
     alone = case.run(dtype, isa)[0]
     for threads in (2, 3, 5):
         assert case.run(dtype, isa, threads)[0].tobytes() == alone.tobytes()
 
 
-@pytest.mark.parametrize("op", ["matmul", "matmul_int8", "softmax", "log_softmax", "tanh", "bias_add", "multiply", "power", "erf", "sum_to", "max_to"])
+@pytest.mark.parametrize("op", ["matmul", "matmul_csr", "matmul_int8", "softmax", "log_softmax", "tanh", "bias_add", "multiply", "power", "erf", "sum_to", "max_to"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_row_alone_has_the_bits_it_has_in_a_batch(op, dtype):
     skip_unless_possible(op, dtype)

@@ -16,6 +16,7 @@
 #include "update.c"
 #include "gemm.c"
 #include "pairs.c"
+#include "sparse.c"
 #include "embedding.c"
 #include "perceptron.c"
 

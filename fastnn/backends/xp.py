@@ -182,6 +182,15 @@ def matmul(x, w):
     return x @ w
 
 
+def matmul_csr(x, w):
+    """x: `sparse.Rows`."""
+    return matmul(x.dense(w.dtype), w)
+
+
+def matmul_csr_tn(x, dy):
+    return matmul_tn(x.dense(dy.dtype), dy)
+
+
 def matmul_int8(x, w, scale):
     """x (w scale) with the rows of x rounded to integers of 14 bits and a sign.
 
@@ -878,8 +887,10 @@ def run(
         Every tensor that was given or computed; in mode "train" with the parameters after the update.
     """
     training = mode == "train" if training is None else training
+    types = {"int32": np.int64}
     known = {
-        i: np.asarray(v, np.int64 if program.tensors[i].type == "int32" else dtype) for i, v in values.items()
+        i: v if program.tensors[i].type == "csr" else np.asarray(v, types.get(program.tensors[i].type, dtype))
+        for i, v in values.items()
     }
     given = 1 if samples is None else len(samples)
     count = next((len(v) for i, v in known.items() if program.tensors[i].batched), given)

@@ -8,6 +8,7 @@ import numpy as np
 from .. import _core
 from ..backends import xp
 from ..graph import changes_in_training
+from ..sparse import densified
 from .expressions import Leaf, Number
 from .formulas import FORMULAS, Formula, formulas_of
 
@@ -130,6 +131,7 @@ class Run:
         self.moments_after = {w: list(slots) for w, slots in self.moments.items()}
         self.iteration = iteration + 1
         self.rate = float(np.ravel(model.optimizer.learning_rates(iteration, 1))[0]) if updates else 0.0
+        program, arrays = densified(program, arrays)
         with np.errstate(all="ignore"):  # a loss that is NaN or infinite is explained like any other
             known = xp.run(
                 program, {**arrays, **params}, "train", training=self.training, lr=self.rate,

@@ -434,12 +434,14 @@ class Layer:
         if isinstance(tensors[0], Value):  # inside another layer's call
             return self.trace_call(tensors[0].builder, list(tensors) if listed else tensors[0], training)
         builder = Builder(self.dtype or "float32")
-        values = [builder.input(t.shape, "int32" if t.dtype == "int32" else None, t.name) for t in tensors]
+        values = [builder.input(t.shape, t.program_type, t.name) for t in tensors]
         made = self.trace_call(builder, values if listed else values[0], training)
         several = isinstance(made, (list, tuple))
         call = LayerCall(self, tensors, listed, [], training)
         for i, value in enumerate(made if several else [made]):
-            call.outputs.append(Tensor(value.shape, value.dtype, self._tensor_name(i), call, i))
+            sparse = value.dtype == "csr"  # an input that is handed on
+            dtype = builder.program.dtype if sparse else value.dtype
+            call.outputs.append(Tensor(value.shape, dtype, self._tensor_name(i), call, i, sparse))
         self._calls.append(call)
         return list(call.outputs) if several else call.outputs[0]
 

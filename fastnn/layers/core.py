@@ -3,7 +3,7 @@
 from .. import activations, initializers, regularizers
 from ..arguments import check_int, check_shape
 from ..errors import ArgumentError, DtypeError, GraphError, ShapeError
-from ..graph import MAX_RANK, LayerCall, Tensor, emit
+from ..graph import MAX_RANK, LayerCall, Tensor, emit, product_of
 from .base import Layer, registry
 
 _INPUT_DTYPES = ("float16", "float32", "float64", "int32")
@@ -24,9 +24,13 @@ class InputLayer(Layer):
     name : str, optional
     batch_shape : tuple, optional
         `(batch, *shape)` in place of `shape`.
+    sparse : bool, default False
+        Whether the arrays are sparse rows.
     """
 
-    def __init__(self, shape=None, batch_size=None, dtype=None, name=None, batch_shape=None, **kwargs):
+    def __init__(
+        self, shape=None, batch_size=None, dtype=None, name=None, batch_shape=None, sparse=False, **kwargs
+    ):
         if batch_shape is not None:
             if shape is not None:
                 raise ArgumentError("Input takes shape or batch_shape, not both.")
@@ -46,9 +50,16 @@ class InputLayer(Layer):
                 f"got {dtype!r}. Arrays of any real type are converted when they are read."
             )
         self._given_dtype = None if dtype is None else name_of_dtype
+        self.sparse = bool(sparse)
+        if self.sparse and (len(self.shape) != 1 or self._given_dtype == "int32"):
+            raise ArgumentError(
+                f"{self._label}: a sparse input has rows of real numbers, such as Input((10_000,), sparse=True), "
+                f"got shape {self.shape} and dtype {self._given_dtype or 'float32'}."
+            )
         self.built = True
         call = LayerCall(self, (), False, [])
-        call.outputs.append(Tensor((None, *self.shape), self._given_dtype or "float32", self.name, call))
+        dtype = self._given_dtype or "float32"
+        call.outputs.append(Tensor((None, *self.shape), dtype, self.name, call, sparse=self.sparse))
         self._calls.append(call)
 
     @property
@@ -60,10 +71,11 @@ class InputLayer(Layer):
         raise GraphError(f"{self._label} is not called on tensors: it is where they begin.")
 
     def get_config(self):
-        return {"shape": list(self.shape), "dtype": self._given_dtype, "name": self.name}
+        config = {"shape": list(self.shape), "dtype": self._given_dtype, "name": self.name}
+        return config | ({"sparse": True} if self.sparse else {})
 
 
-def Input(shape=None, batch_size=None, dtype=None, name=None, batch_shape=None):
+def Input(shape=None, batch_size=None, dtype=None, name=None, batch_shape=None, sparse=False):
     """Return a symbolic tensor for arrays of shape `(samples, *shape)`.
 
     Parameters
@@ -78,13 +90,24 @@ def Input(shape=None, batch_size=None, dtype=None, name=None, batch_shape=None):
         By default input_layer, input_layer_1, ...
     batch_shape : tuple, optional
         `(batch, *shape)` in place of `shape`.
+    sparse : bool, default False
+        For sparse arrays of shape (samples, features), SciPy's CSR: the rows of a batch are read where they lie,
+        and multiplied as what they are. Only products read such an input, so a Dense layer comes first; there
+        is no gradient by it. Of a dense array the nonzero values are copied.
 
     Returns
     -------
     Tensor
         Of shape `(None, *shape)`.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> x = fnn.Input((10_000,), sparse=True)
+    >>> fnn.layers.Dense(64, "relu")(x).shape
+    (None, 64)
     """
-    return InputLayer(shape, batch_size, dtype, name, batch_shape).output
+    return InputLayer(shape, batch_size, dtype, name, batch_shape, sparse).output
 
 
 @registry.add
@@ -149,7 +172,7 @@ class Dense(Layer):
             raise ShapeError(
                 f"{self._label} expects inputs of {self.kernel.shape[0]} features, got {x.shape}."
             )
-        y = emit("matmul", x, self.kernel)
+        y = emit(product_of(x), x, self.kernel)
         if self.bias is not None:
             y = emit("bias_add", y, self.bias)
         return self.activation(y)

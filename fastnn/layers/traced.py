@@ -98,7 +98,7 @@ def _traces_of(layer):
             traces.append(
                 Trace.of(
                     lambda builder, xs, call=call: layer.trace_call(builder, xs if call.listed else xs[0]),
-                    [(t.shape, "int32" if t.dtype == "int32" else None) for t in call.inputs],
+                    [(t.shape, t.program_type) for t in call.inputs],
                     layer.weights,
                     call.listed,
                 )
