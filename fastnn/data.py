@@ -160,7 +160,7 @@ def _of_dense(array, what):
     row, column = np.nonzero(array)
     indptr = np.zeros(len(array) + 1, np.int64)
     np.cumsum(np.bincount(row, minlength=len(array)), out=indptr[1:])
-    return Rows(_native(array[row, column]), column.astype(np.int64, copy=False), indptr, array.shape)
+    return Rows(_native(array[row, column]), np.ascontiguousarray(column, np.int64), indptr, array.shape)
 
 
 def shape_text(shape):
