@@ -298,7 +298,10 @@ class _Objectives:
             return function
         target, prediction = self.program.tensors[target], self.program.tensors[prediction]
         type = "int32" if target.type == "int32" else None
-        return traced.of(function, target.shape, type, prediction.shape, self.program.dtype)
+        made = traced.of(function, target.shape, type, prediction.shape, self.program.dtype)
+        if module is losses_module:
+            made.reduction = function.reduction
+        return made
 
     def _add_loss(self, root, loss, loss_weight, target, weight):
         """Append the loss; returns what metrics compare with the target, and whether it is one number."""
@@ -315,6 +318,8 @@ class _Objectives:
             made = loss.call(y_true, y_pred)
             per_row, scalar = rows_of(loss, builder, made)
             scalar, known = scalar or getattr(loss, "scalar", False), root.tensor
+        if loss.reduction == "mean_with_sample_weight" and not scalar:
+            per_row = per_row / ops.mean(Value(builder, weight))
         builder.scope = ""
         self.program.add_root("loss", per_row.id, weight, loss_weight, name)
         self.seeds.append(_LossSeed(per_row.id, weight, loss_weight))

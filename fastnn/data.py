@@ -300,15 +300,38 @@ def selections(indices, count, what):
 
 
 def shuffle_of(shuffle):
-    """What the engine takes: 0 for no shuffle, 1 for one of all samples, or the samples of a window."""
+    """What the engine takes: 0 for no shuffle, 1 for one of all samples, or the samples of a window.
+
+    A function of the epoch stays what it is; see `order_of`.
+    """
     if isinstance(shuffle, (bool, np.bool_)):
         return int(shuffle)
+    if callable(shuffle):
+        return shuffle
     try:
         return check_int("fit", "shuffle", shuffle, 0)
     except ArgumentTypeError:
         raise ArgumentTypeError(
-            f"fit: shuffle must be True, False or the samples of a window, got {shuffle!r}; for example 100_000"
+            f"fit: shuffle must be True, False, the samples of a window such as 100_000, or a function of the "
+            f"epoch, got {shuffle!r}"
         ) from None
+
+
+def order_of(shuffle, epoch, count):
+    """The order of an epoch's samples (count,) int64 that the function given as `shuffle` returns."""
+    order = np.ascontiguousarray(shuffle(epoch))
+    if order.shape != (count,) or order.dtype.kind not in "iu":
+        raise ArgumentError(
+            f"fit: the function given as shuffle must return the positions of {count} samples as integers, got an "
+            f"array of {order.dtype} of shape {order.shape}"
+        )
+    order = order.astype(np.int64, copy=False)
+    if count and not (order.min() >= 0 and order.max() < count):
+        raise ArgumentError(
+            f"fit: the function given as shuffle must return positions from 0 to {count - 1}, got "
+            f"{order.min()} to {order.max()}"
+        )
+    return order
 
 
 def class_weights(class_weight, target, what):

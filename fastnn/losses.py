@@ -2,7 +2,7 @@
 
 A loss has one value per row: a row is one sample, or one position of a sample where predictions have more
 than two dimensions. The loss of a batch is the sum over all rows of sample weight times value, divided by the
-number of rows.
+number of rows (see `Loss` for another divisor).
 
 Every function here takes arrays, and inside a custom loss or metric the symbolic tensors that these receive.
 """
@@ -24,16 +24,18 @@ class Loss(RowFunction):
     Parameters
     ----------
     name : str, optional
-    reduction : {"sum_over_batch_size"}
-        The mean over the rows; others of Keras's are not supported.
+    reduction : {"sum_over_batch_size", "mean_with_sample_weight"}
+        The sum of weight times value, divided by the number of rows or by the sum of the weights of the batch;
+        others of Keras's are not supported.
     dtype : None
         Taken for Keras's sake.
     """
 
     def __init__(self, name=None, reduction="sum_over_batch_size", dtype=None):
-        if reduction not in ("sum_over_batch_size", "mean"):
+        if reduction not in ("sum_over_batch_size", "mean", "mean_with_sample_weight"):
             raise ArgumentError(
-                f"{type(self).__name__}: reduction must be 'sum_over_batch_size', got {reduction!r}."
+                f"{type(self).__name__}: reduction must be 'sum_over_batch_size' or 'mean_with_sample_weight', "
+                f"got {reduction!r}."
             )
         if dtype is not None:
             raise ArgumentError(
@@ -51,8 +53,8 @@ class Loss(RowFunction):
         sample_weight : array_like, optional
             One number per sample or per row.
         """
-        total, rows, _ = self._mean(y_true, y_pred, sample_weight)
-        return total / rows
+        total, rows, weights = self._mean(y_true, y_pred, sample_weight)
+        return total / (weights if self.reduction == "mean_with_sample_weight" else rows)
 
 
 registry = Registry("loss", Loss)
@@ -636,10 +638,14 @@ class TracedLoss(TracedRows, Loss):
         Whether targets are integer labels.
     scalar : bool
         Whether it is one number for the whole batch.
+    reduction
+        See `Loss`.
     """
 
-    def __init__(self, program, constants, name, sparse=False, scalar=False):
-        super().__init__(name)
+    def __init__(
+        self, program, constants, name, sparse=False, scalar=False, reduction="sum_over_batch_size"
+    ):
+        super().__init__(name, reduction)
         self.restore(program, constants, sparse, scalar)
 
 

@@ -99,11 +99,11 @@ def fit_many(
             run_seed = None  # the file holds it
         own = None if callbacks is None else callbacks(i)
         arguments = {"indices": indices[i], "seed": run_seed, "resume": path, "callbacks": own}
-        runs.append(_Run(i, model, {**fit_args, **arguments, "verbose": verbose}))
+        runs.append(Run(i, model, {**fit_args, **arguments, "verbose": verbose}))
     _refuse_shared(models)
     generator = seeds.get_state()
     try:
-        _train(runs, x, y, progress.make(verbose))
+        side_by_side(runs, x, y, progress.make(verbose))
     finally:
         seeds.set_state(generator)  # a resumed run puts back its own
     return [run.history for run in runs]
@@ -153,7 +153,7 @@ class _Stopped(BaseException):
     """Ends a fit because of what happened elsewhere."""
 
 
-class _Run(progress.Silent):
+class Run(progress.Silent):
     """One fit, and its display, which is where a fit looks up every now and then."""
 
     live = True
@@ -164,6 +164,7 @@ class _Run(progress.Silent):
             check_int("fit_many", name, arguments.get(name, default), 0)
             for name, default in (("epochs", 1), ("initial_epoch", 0))
         )
+        self.label = f"model {position}, {getattr(model, '_label', type(model).__name__)}"
         self.epochs = max(1, epochs - first)
         self.done = 0.0  # epochs
         self.loss = self.history = None
@@ -190,7 +191,7 @@ class _Run(progress.Silent):
             raise _Stopped
 
 
-def _train(runs, x, y, show):
+def side_by_side(runs, x, y, show):
     """Trains all; after the first error, or where this thread is interrupted, stops all."""
     waiting, ended, stop, failures = queue.SimpleQueue(), queue.SimpleQueue(), threading.Event(), []
     for run in runs:
@@ -240,7 +241,7 @@ def _train(runs, x, y, show):
             ended.get()
     if failures:
         run, error = failures[0]
-        place = f"model {run.position}, {run.model._label}"
+        place = run.label
         if isinstance(error, FastNNError):
             error.args = (f"{place}: {error.args[0]}", *error.args[1:])
         else:

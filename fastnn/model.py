@@ -596,10 +596,11 @@ class Model(Layer):
         validation_split : float, default 0.0
             Fraction of the samples, the last ones before shuffling, to validate on instead of training.
         validation_data : (x, y) or (x, y, sample_weight), or an iterable of batches, optional
-        shuffle : bool or int, default True
+        shuffle : bool, int or callable, default True
             A new order each epoch; it follows from `seed`. A number of samples: a window, for files larger than
-            memory; see the notes. Of an iterable the order of the batches, where it has `__getitem__` and
-            `__len__`.
+            memory; see the notes. A function of the epoch (from 0): gives the order as the positions of the
+            samples, of which some may come several times. Of an iterable the order of the batches, where it has
+            `__getitem__` and `__len__`.
         class_weight : dict of int to float, optional
             Weight of the samples of each class.
         sample_weight : array_like, shape (n,), or list or dict of them, optional
@@ -686,6 +687,8 @@ class Model(Layer):
                         "iterable of batches; pass arrays"
                     )
                 feed.check_walks("fit", given, steps_per_epoch, epochs - initial_epoch, "steps_per_epoch")
+                if callable(shuffle):
+                    raise ArgumentError("fit takes a function as shuffle for arrays, got an iterable of batches")
                 source = stack.enter_context(
                     feed.Batches(
                         runtime, "train", given, self._prepare_batch(class_weight), steps_per_epoch, seed,

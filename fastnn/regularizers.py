@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from . import ops
 from .arguments import check_float
 from .errors import ShapeError
 from .graph import Value
@@ -100,6 +101,33 @@ class L2(Regularizer):
 
     def __init__(self, l2=0.01):
         self.l2 = check_float("L2", "l2", 0.01 if l2 is None else l2, low=0)
+
+
+@registry.add
+class L2PerWeight(Regularizer):
+    """`l2 * sum(w^2) / s`, s being the sum of the sample weights of a batch: its size where there are none.
+
+    So the loss times s is a sum over samples plus a penalty that no batch size changes, as scikit-learn's MLP
+    has it with l2 = alpha / 2 and losses of the reduction "mean_with_sample_weight".
+
+    Parameters
+    ----------
+    l2 : float, default 0.01
+        At least 0.
+    """
+
+    traced = True
+
+    def __init__(self, l2=0.01):
+        self.l2 = check_float("L2PerWeight", "l2", l2, low=0)
+
+    def trace(self, builder, w):
+        weights = builder.program.of_kind("weight")
+        if weights:
+            total = ops.sum(Value(builder, weights[0].id))
+        else:
+            total = ops.sum(builder.emit("broadcast", builder.once("full", shape=(), value=1.0), shape=(None,)))
+        return self.l2 * ops.sum(ops.square(w)) / total
 
 
 @registry.add

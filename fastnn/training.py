@@ -3,7 +3,7 @@
 import time
 import warnings
 
-from . import progress
+from . import data, progress
 from ._engine import CHUNK_MS
 from .arguments import check_int
 from .errors import ArgumentError, ArgumentTypeError, DataError, NonFiniteLossError
@@ -29,19 +29,25 @@ class Arrays:
         The rows of the arrays that are the `count` samples, where these are not all.
     steps : int
         An epoch.
-    seed, shuffle, check_finite
+    seed, check_finite
         As in `fit`.
+    shuffle : int or callable
+        As `data.shuffle_of` gives it.
     """
 
     def __init__(self, model, session, arrays, selected, count, rows, steps, seed, shuffle, check_finite):
         self.model, self.session, self.results = model, session, session.results
         self.arrays, self.selected = arrays, selected
         self.count, self.rows, self.steps = count, rows, steps
-        self.seed, self.shuffle, self.check_finite = seed, shuffle, check_finite
+        self.seed, self.check_finite = seed, check_finite
+        self.shuffle, self.order = (0, shuffle) if callable(shuffle) else (shuffle, None)
         self.samples = min(steps * rows, count)
 
     def begin(self, epoch, step, sums, total):
         """Go to a step of an epoch; `sums` are those of the steps before it."""
+        if self.order is not None:
+            order = data.order_of(self.order, epoch, self.count)
+            self.session.session.select(order if self.selected is None else self.selected[order])
         self.session.begin(self.count, self.rows, self.shuffle, self.check_finite, self.seed, epoch, step)
         if step:
             self.session.set_results(sums)

@@ -390,3 +390,25 @@ def test_weights_read_during_fit_are_of_one_step():
         seen.add(a.item())
     thread.join()
     assert len(seen) > 3
+
+
+def test_a_function_gives_the_order_of_the_samples(rng):
+    x, y = rng.normal(size=(30, 3)), rng.normal(size=(30, 1))
+    orders = [rng.permutation(20), rng.integers(0, 20, 20)]
+    rows = np.arange(5, 25)
+    model, apart = linear(dtype="float64"), linear(dtype="float64")
+    for one in (model, apart):
+        one.compile(optimizers.Adam(0.1), "mse")
+    model.fit(x, y, batch_size=6, epochs=2, verbose=0, indices=rows, shuffle=lambda epoch: orders[epoch])
+    for order in orders:
+        apart.fit(x[rows[order]], y[rows[order]], batch_size=6, verbose=0, shuffle=False)
+    np.testing.assert_array_equal(model.get_weights()[0], apart.get_weights()[0])
+    for wrong, message in (
+        (np.arange(29), "positions of 30 samples"),
+        (np.arange(30.0), "as integers"),
+        (np.arange(1, 31), "from 0 to 29, got 1 to 30"),
+    ):
+        with pytest.raises(fnn.errors.ArgumentError, match=message):
+            model.fit(x, y, verbose=0, shuffle=lambda epoch, wrong=wrong: wrong)
+    with pytest.raises(fnn.errors.ArgumentError, match="got an iterable of batches"):
+        model.fit([(x, y)], verbose=0, shuffle=lambda epoch: np.arange(1))

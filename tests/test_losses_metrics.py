@@ -582,3 +582,42 @@ def test_keras_paths_lead_here():
 
     assert keras.losses.KLDivergence is losses.KLDivergence and keras.metrics.AUC is metrics.AUC
     assert keras.Loss is losses.Loss and keras.Metric is metrics.Metric
+
+
+def test_mean_with_sample_weight_divides_by_the_weights_of_the_batch(rng):
+    """And so does the penalty that goes with it: as one batch whose weights and penalty were divided by hand."""
+    x, y, w = rng.normal(size=(37, 5)), rng.integers(0, 3, 37), rng.uniform(0.1, 2, 37)
+
+    def made(penalty, reduction):
+        dense = layers.Dense(3, "softmax", kernel_regularizer=penalty, name="d")
+        model = fnn.Sequential([fnn.Input((5,)), dense], dtype="float64")
+        model.compile("sgd", losses.SparseCategoricalCrossentropy(reduction=reduction))
+        model.set_weights([np.arange(15).reshape(5, 3) / 10, np.zeros(3)])
+        return model
+
+    divided = made(fnn.regularizers.L2PerWeight(0.5), "mean_with_sample_weight")
+    by_hand = made(fnn.regularizers.L2(0.5 / w.sum()), "sum_over_batch_size")
+    loss, gradients = divided.loss_and_gradients(x, y, w)
+    expected, others = by_hand.loss_and_gradients(x, y, w / w.mean())
+    np.testing.assert_allclose(loss, expected)
+    np.testing.assert_allclose(gradients["d/kernel"], others["d/kernel"])
+    again = io.from_bytes(io.to_bytes(divided))
+    assert again.loss_and_gradients(x, y, w)[0] == loss
+    value = losses.MeanSquaredError(reduction="mean_with_sample_weight")([[0.0], [0.0]], [[1.0], [3.0]], [3.0, 1.0])
+    assert value == (3 * 1 + 1 * 9) / 4
+
+
+def test_an_own_loss_keeps_its_reduction(rng):
+    x, y, w = rng.normal(size=(8, 2)), rng.normal(size=(8, 1)), rng.uniform(0.1, 2, 8)
+
+    class Own(losses.Loss):
+        def call(self, y_true, y_pred):
+            return ops.mean(ops.square(y_true - y_pred), axis=-1)
+
+    values = []
+    for loss in (Own(reduction="mean_with_sample_weight"), losses.MeanSquaredError("mean_with_sample_weight")):
+        model = fnn.Sequential([fnn.Input((2,)), layers.Dense(1)], dtype="float64")
+        model.compile("sgd", loss)
+        model.set_weights([np.ones((2, 1)), np.zeros(1)])
+        values += [m.evaluate(x, y, sample_weight=w, verbose=0) for m in (model, io.from_bytes(io.to_bytes(model)))]
+    np.testing.assert_allclose(values, values[0])

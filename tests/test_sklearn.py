@@ -15,10 +15,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastnn as fnn
-from fastnn.sklearn import Perceptron
+from fastnn.sklearn import MLPClassifier, MLPRegressor, Perceptron
 
 
-@parametrize_with_checks([Perceptron()])
+@parametrize_with_checks([MLPClassifier(), MLPRegressor(), Perceptron()])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)

@@ -1,21 +1,13 @@
-"""fastnn's estimators with scikit-learn's base classes; needs the extra `sklearn`."""
-
-from .errors import MissingExtraError
-
-try:
-    from sklearn.base import BaseEstimator, ClassifierMixin
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import check_is_fitted, validate_data
-except ImportError as error:
-    raise MissingExtraError.of("fastnn.sklearn", "scikit-learn 1.6 or newer", "sklearn") from error
+"""`fastnn.Perceptron` with scikit-learn's base classes."""
 
 import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from . import perceptron
-from .errors import ArgumentError
-
-__all__ = ["Perceptron"]
+from .. import perceptron
+from ..errors import ArgumentError
 
 _REALS = (np.float64, np.float32)
 
