@@ -40,13 +40,13 @@ class Arrays:
         self.arrays, self.selected = arrays, selected
         self.count, self.rows, self.steps = count, rows, steps
         self.seed, self.check_finite = seed, check_finite
-        self.shuffle, self.order = (0, shuffle) if callable(shuffle) else (shuffle, None)
+        self.shuffle, self.own_order = (0, shuffle) if callable(shuffle) else (shuffle, None)
         self.samples = min(steps * rows, count)
 
     def begin(self, epoch, step, sums, total):
         """Go to a step of an epoch; `sums` are those of the steps before it."""
-        if self.order is not None:
-            order = data.order_of(self.order, epoch, self.count)
+        if self.own_order is not None:
+            order = data.order_of(self.own_order, epoch, self.count)
             self.session.session.select(order if self.selected is None else self.selected[order])
         self.session.begin(self.count, self.rows, self.shuffle, self.check_finite, self.seed, epoch, step)
         if step:

@@ -411,4 +411,4 @@ def test_a_function_gives_the_order_of_the_samples(rng):
         with pytest.raises(fnn.errors.ArgumentError, match=message):
             model.fit(x, y, verbose=0, shuffle=lambda epoch, wrong=wrong: wrong)
     with pytest.raises(fnn.errors.ArgumentError, match="got an iterable of batches"):
-        model.fit([(x, y)], verbose=0, shuffle=lambda epoch: np.arange(1))
+        model.fit(iter([(x, y)]), verbose=0, shuffle=lambda epoch: np.arange(1))

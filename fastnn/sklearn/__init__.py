@@ -13,5 +13,4 @@ from .mlp import MLPClassifier, MLPRegressor
 from .perceptron import Perceptron
 from .search import search_many
 
-
 __all__ = ["MLPClassifier", "MLPRegressor", "Perceptron", "search_many"]

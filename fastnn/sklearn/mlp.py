@@ -23,7 +23,6 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from .. import optimizers
 from ..arguments import check_float, check_int
 from ..errors import ArgumentError, ArgumentTypeError, DataError, UnknownNameError
 from . import network
