@@ -327,6 +327,16 @@ def test_the_files_of_that_test_are_read_where_nothing_is_wrong(tmp_path):
     assert np.all(model.get_weights()[0] == 1)
 
 
+def test_texts_that_hdf5_would_read_for_ever_are_found(tmp_path):
+    content = bytearray((FOLDER / "chain.weights.h5").read_bytes())
+    heap = content.index(b"GCOL")
+    content[heap + 24 : heap + 32] = (255).to_bytes(8, "little")  # the first text ends in the free rest
+    content[heap + 16 + 16 + 256 : heap + 16 + 16 + 256 + 16] = bytes(16)
+    (tmp_path / "w.h5").write_bytes(content)
+    with pytest.raises(errors.FileFormatError, match="texts that"):
+        h5_model().load_weights(tmp_path / "w.h5")
+
+
 def test_a_circle_of_groups_ends(tmp_path):
     def circle(held, path):
         held["0"] = np.ones((3, 2), np.float32)

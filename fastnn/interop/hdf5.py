@@ -36,6 +36,7 @@ def import_h5py():
 def opened(file, label):
     """An `Archive` of a binary file; whatever HDF5 finds wrong with it becomes a FileFormatError."""
     h5py = import_h5py()
+    _check_heaps(file, label)
     try:
         with h5py.File(file, "r") as root:
             yield Archive(root, label)
@@ -47,6 +48,47 @@ def opened(file, label):
         raise FileFormatError(
             f"{label} is no HDF5 file that can be read ({type(error).__name__}: {error}); it is damaged or foreign"
         ) from error
+
+
+_CHUNK = 1 << 24
+
+
+def _check_heaps(file, label):
+    """Raises for a global heap, where texts stand, that HDF5's library would walk through for ever.
+
+    An object of it is (index, references, reserved, size), then the data; index 0 is the free rest, header and
+    all (HDF5 File Format Specification, III.E). The library does not step over one of size 0.
+    """
+    start = file.read(16)
+    widths = start[13:15] if start[8:9] in (b"\0", b"\1") else start[9:11]  # of addresses and of lengths
+    if widths != b"\x08\x08":
+        raise FileFormatError(f"{label} is no HDF5 file with addresses of 8 bytes; it is damaged or foreign")
+    at = 0
+    while True:
+        file.seek(at)
+        chunk = file.read(_CHUNK)
+        found = chunk.find(b"GCOL\1\0\0\0")
+        while found >= 0:
+            _check_heap(file, at + found, label)
+            found = chunk.find(b"GCOL\1\0\0\0", found + 1)
+        if len(chunk) < _CHUNK:
+            break
+        at += _CHUNK - 8
+    file.seek(0)
+
+
+def _check_heap(file, at, label):
+    file.seek(at + 8)
+    size = int.from_bytes(file.read(8), "little")
+    heap = file.read(min(size, _CHUNK) - 16) if size > 16 else b""
+    pos = 0
+    while pos + 16 <= len(heap):
+        index = int.from_bytes(heap[pos : pos + 2], "little")
+        held = int.from_bytes(heap[pos + 8 : pos + 16], "little")
+        step = held if index == 0 else 16 + (held + 7) // 8 * 8
+        if step < 16 or step > len(heap) - pos:
+            raise FileFormatError(f"{label} has texts that overlap or have no end; it is damaged or foreign")
+        pos += step
 
 
 class Entry:
