@@ -1010,7 +1010,8 @@ class Builder:
             t = self.program.tensors[i]
             if t.type == "csr" and _op(op).rule not in _SPARSE:
                 raise GraphError(
-                    f"{op} cannot read the sparse input {t.name!r}: only products do; begin with a Dense layer."
+                    f"{self.scope!r} cannot read the sparse input {t.name!r} by {op}: only products do; begin with "
+                    "a Dense layer."
                 )
         out = self.program.add_node(op, ids, attrs, shape, name)
         node = self.program.nodes[-1]
