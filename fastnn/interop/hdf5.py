@@ -6,7 +6,9 @@ one that is needed.
 """
 
 import contextlib
+import os
 import re
+import struct
 
 import numpy as np
 
@@ -51,44 +53,67 @@ def opened(file, label):
 
 
 _CHUNK = 1 << 24
+_HEAP = b"GCOL\1\0\0\0"
+MAX_TEXT = 1 << 20  # bytes of one text, if it is not as long as the file says
+MAX_SEARCH = 1 << 36  # bytes looked through for texts
 
 
 def _check_heaps(file, label):
-    """Raises for a global heap, where texts stand, that HDF5's library would walk through for ever.
+    """Raises for texts that HDF5's library would walk through for ever, or reserve gigabytes for.
 
-    An object of it is (index, references, reserved, size), then the data; index 0 is the free rest, header and
-    all (HDF5 File Format Specification, III.E). The library does not step over one of size 0.
+    Texts stand in global heaps, whose objects are (index, references, reserved, size), then the data; index 0 is
+    the free rest, header and all (HDF5 File Format Specification, III.E), and the library does not step over one
+    of size 0. A text is read from (length, address of the heap, index), and the library reserves the length first.
     """
     start = file.read(16)
     widths = start[13:15] if start[8:9] in (b"\0", b"\1") else start[9:11]  # of addresses and of lengths
     if widths != b"\x08\x08":
         raise FileFormatError(f"{label} is no HDF5 file with addresses of 8 bytes; it is damaged or foreign")
-    at = 0
-    while True:
-        file.seek(at)
-        chunk = file.read(_CHUNK)
-        found = chunk.find(b"GCOL\1\0\0\0")
-        while found >= 0:
-            _check_heap(file, at + found, label)
-            found = chunk.find(b"GCOL\1\0\0\0", found + 1)
-        if len(chunk) < _CHUNK:
-            break
-        at += _CHUNK - 8
+    size = file.seek(0, os.SEEK_END)
+    heaps = {at: _heap_sizes(file, at, label) for at in _places(file, _HEAP)}
+    if len(heaps) * size > MAX_SEARCH:
+        raise FileFormatError(f"{label} holds {len(heaps)} heaps of texts in {size} bytes, which is refused")
+    for heap, sizes in heaps.items():
+        for at in _places(file, heap.to_bytes(8, "little")):
+            file.seek(max(at - 4, 0))
+            length, _, index = struct.unpack("<IQI", file.read(16).ljust(16, b"\0"))
+            if index and index in sizes and length > max(MAX_TEXT, sizes[index]):
+                raise FileFormatError(
+                    f"{label} announces a text of {length} bytes where {sizes[index]} stand; "
+                    "it is damaged or foreign"
+                )
     file.seek(0)
 
 
-def _check_heap(file, at, label):
+def _places(file, pattern):
+    """Where a pattern of 8 bytes stands in a file."""
+    at, found = 0, []
+    while True:
+        file.seek(at)
+        chunk = file.read(_CHUNK)
+        place = chunk.find(pattern)
+        while place >= 0:
+            found.append(at + place)
+            place = chunk.find(pattern, place + 1)
+        if len(chunk) < _CHUNK:
+            return found
+        at += _CHUNK - 7
+
+
+def _heap_sizes(file, at, label):
+    """{index: size} of the texts in a heap."""
     file.seek(at + 8)
     size = int.from_bytes(file.read(8), "little")
     heap = file.read(min(size, _CHUNK) - 16) if size > 16 else b""
-    pos = 0
+    pos, sizes = 0, {}
     while pos + 16 <= len(heap):
-        index = int.from_bytes(heap[pos : pos + 2], "little")
-        held = int.from_bytes(heap[pos + 8 : pos + 16], "little")
+        index, _, _, held = struct.unpack_from("<HHIQ", heap, pos)
         step = held if index == 0 else 16 + (held + 7) // 8 * 8
         if step < 16 or step > len(heap) - pos:
             raise FileFormatError(f"{label} has texts that overlap or have no end; it is damaged or foreign")
+        sizes[index] = held
         pos += step
+    return sizes
 
 
 class Entry:
