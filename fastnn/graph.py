@@ -88,8 +88,8 @@ class Program:
     ----------
     dtype : {"float32", "float64", "mixed_bfloat16"}
         Type of every tensor but int32 ones, and the kernels of a frozen network, which may be int8 or, in a
-        mixed Program, bfloat16. An input of type csr has sparse rows of it. A mixed one is float32, but `matmul`, `matmul_nt` and `matmul_tn` round their
-        operands to bfloat16.
+        mixed Program, bfloat16. An input of type csr has sparse rows of it. A mixed one is float32, but
+        `matmul`, `matmul_nt` and `matmul_tn` round their operands to bfloat16.
 
     Attributes
     ----------

@@ -10,7 +10,12 @@ from hypothesis import given
 import fastnn as fnn
 from fastnn import layers
 from fastnn.errors import (
-    ArgumentError, ArgumentTypeError, DataError, DtypeError, GraphError, ShapeError,
+    ArgumentError,
+    ArgumentTypeError,
+    DataError,
+    DtypeError,
+    GraphError,
+    ShapeError,
 )  # fmt: skip
 from fastnn.sparse import Rows
 

@@ -35,7 +35,7 @@ def choose(table, target, drop=(), category=(), number=()):
             raise ArgumentError(f"{argument} {target} names the target, which is no input")
     both = set(category) & set(number) or set(drop) & {*category, *number}
     if both:
-        raise ArgumentError(f"column {sorted(both)[0]!r} is given by two of --drop, --category and --number")
+        raise ArgumentError(f"column {min(both)!r} is given by two of --drop, --category and --number")
     asked = {**dict.fromkeys(category, "category"), **dict.fromkeys(number, "number")}
     names, left_out = [name for name in table.names if name != target and name not in drop], []
     for name in list(names):

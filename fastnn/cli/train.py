@@ -92,7 +92,8 @@ def run(options):
         model = _build(options, features.size, target)
         model.compile(optimizer, loss, metrics=_metrics(target))
         print(
-            f"{len(training):,} rows to train on, {len(held):,} held out; {len(columns.names)} columns, {features.size} inputs.\n"
+            f"{len(training):,} rows to train on, {len(held):,} held out; "
+            f"{len(columns.names)} columns, {features.size} inputs.\n"
             f"Network {_shape(model, options)}, {model.count_params():,} parameters.",
             flush=True,
         )

@@ -31,7 +31,7 @@ try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # before scikit-learn 1.9
 
-    class CallbackSupportMixin:
+    class CallbackSupportMixin:  # type: ignore[no-redef]
         """Estimators of this scikit-learn take no callbacks."""
 
         def _init_callback_context(self, **_):

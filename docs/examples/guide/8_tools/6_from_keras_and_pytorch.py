@@ -34,8 +34,8 @@ from fastnn import layers
 # Weights alone
 # -------------
 #
-# ``load_weights`` reads what an existing model fits: ``.weights.h5``, ``.h5`` and ``.keras`` of Keras, safetensors files, and any
-# mapping of names to arrays, such as a ``state_dict``. PyTorch keeps the kernel of a linear layer as (out, in); it is
+# ``load_weights`` reads what an existing model fits: ``.weights.h5``, ``.h5`` and ``.keras`` of Keras, safetensors files, and
+# any mapping of names to arrays, such as a ``state_dict``. PyTorch keeps the kernel of a linear layer as (out, in); it is
 # transposed on the way. Here are arrays as a ``state_dict`` of ``Sequential(Linear(3, 4), ReLU(), Linear(4, 2))`` holds them.
 
 rng = np.random.default_rng(0)
@@ -64,5 +64,5 @@ except fnn.errors.ShapeError as error:
 
 # %%
 # A safetensors file keeps its names in the order of the alphabet, which says nothing about the net. Layers of the same shapes
-# must then be named as in the model, or by numbers alone. Files that end in ``.pt`` are pickles, which may run code of their own
-# when they are opened: they are refused, with the line that converts them.
+# must then be named as in the model, or by numbers alone. Files that end in ``.pt`` are pickles, which may run code of their
+# own when they are opened: they are refused, with the line that converts them.
