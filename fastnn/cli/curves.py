@@ -57,7 +57,7 @@ def draw(history, best=None, width=79, height=10, encoding="utf-8"):
     if best is not None:
         foot[column_of(best) + 1] = signs["best"]
     lines.append((" " * margin + "".join(foot)).rstrip())
-    ends = f"epoch 1{epochs!s:>{max(columns - 7, 1)}}"
+    ends = f"epoch 1{epochs:>{max(columns - 7, 1)}}"
     lines.append(" " * (margin + 1) + ends)
     if best is None:
         lines.pop(-2)

@@ -25,6 +25,7 @@ from ..errors import (
 )
 
 ROWS = 20_000  # of a part
+_SLICE = 1 << 17  # rows of a part of a Parquet file, whose own parts are read whole
 _BLOCK = 1 << 22  # bytes of a file that are looked at together
 _HEAD = 1 << 16  # bytes that show what a file is
 _SEPARATORS = ",;\t|"
@@ -228,21 +229,21 @@ class Text(Table):
             yield fields
 
     def _wrong_encoding(self):
+        names = self.names
         with open(self.path, "rb") as file:
             for number, line in enumerate(file, 1):
+                text = line.decode("utf-8", "replace")
+                names = names or next(csv.reader([text], delimiter=self._separator), [])
                 try:
                     line.decode()
                 except UnicodeDecodeError as error:
-                    before = line[: error.start].decode().split(self._separator)
-                    column = f", column {self.names[len(before) - 1]!r}" if self._has(len(before)) else ""
+                    at = len(line[: error.start].decode().split(self._separator)) - 1
+                    column = f", column {names[at]!r}" if at < len(names) else ""
                     return FileFormatError(
                         f"{self.label}, line {number}{column}: byte {line[error.start]:#04x} is no UTF-8; convert the "
                         "file, for example with iconv -f WINDOWS-1252 -t UTF-8"
                     )
         return FileFormatError(f"{self.label} is no UTF-8")
-
-    def _has(self, column):
-        return self.names is not None and column <= len(self.names)
 
     def parts(self, names=None):
         names = self.names if names is None else list(names)
@@ -416,15 +417,15 @@ class Parquet(Table):
 
     def parts(self, names=None):
         names = self.names if names is None else list(names)
-        first = 1
         with self._errors():
-            for frame in self._scan.select(names).collect_batches(chunk_size=ROWS, maintain_order=True):
-                for name, dtype in frame.schema.items():
-                    if dtype.is_float():
-                        self._check_finite(frame[name], name, first)
-                yield first, frame
-                first += len(frame)
-        self.rows = first - 1
+            self.rows = self._scan.select(self._polars.len()).collect().item()
+        for start in range(0, self.rows, _SLICE):
+            with self._errors():
+                frame = self._scan.select(names).slice(start, _SLICE).collect()
+            for name, dtype in frame.schema.items():
+                if dtype.is_float():
+                    self._check_finite(frame[name], name, start + 1)
+            yield start + 1, frame
 
     def _check_finite(self, column, name, first):
         infinite = column.is_infinite().fill_null(False)
