@@ -91,3 +91,28 @@ def test_bytes_of_an_op_are_those_of_its_operands_and_results(kernels):
         "add": 3 * 4 * 4 * 32, "add, columns": 4 * (2 * 4 * 32 + 32), "add, rows": 4 * (2 * 4 * 32 + 4),
         "adam": 7 * 4 * 4 * 32, "embedding": 4 * (2 * 4 * 32 + 4), "sum_rows": 4 * (4 * 32 + 32),
     }  # fmt: skip
+
+
+def test_the_command_measures_both_sides_and_draws(tmp_path, monkeypatch, capsys):
+    from fastnn import cli
+    from fastnn.bench import inference, training
+
+    def once(clocks, rounds, least):
+        return {name: [clock(1), clock(1)] for name, clock in clocks.items()}
+
+    for part in (training, inference):
+        monkeypatch.setattr(part, "interleave", once)
+    paths = tmp_path / "speed.json", tmp_path / "speed.svg"
+    assert cli.main(["bench", "--nets", "2-8-8-1", "--threads", "1", "--json", str(paths[0]), "--plot", str(paths[1])]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("numpy / fastnn") == 3 and "Training, microseconds a step" in shown
+    result = json.loads(paths[0].read_text())
+    assert result["threads"] == 1 and set(result["training"]["2-8-8-1"]) == {"fastnn", "numpy"}
+    assert set(result["inference"]) == {"1", "1024"} and "<svg" in paths[1].read_text()
+
+
+def test_sides_that_differ_are_told():
+    from fastnn.bench import inference, nets, sides
+
+    with pytest.raises(sides.SideError, match="predictions of a and b differ"):
+        inference.check(nets.NETS[0], {"a": [[1.0, 2.0]], "b": [[1.0, 2.1]]})
