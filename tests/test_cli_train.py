@@ -395,6 +395,20 @@ def test_a_missing_library_has_a_code_of_its_own(capsys, monkeypatch):
     _refused(capsys, 3, ["train", "t.csv", "--target", "y"], "polars, which the extra 'data' brings")
 
 
+def test_models_made_in_python(capsys):
+    """One probability of two classes, and columns by name without features."""
+    model = fnn.Sequential([fnn.Input((2,)), fnn.layers.Dense(1, "sigmoid")])
+    model.feature_names, model.class_names = ["p", "q"], ["low", "high"]
+    model.save("m.fnn")
+    write("t.csv", [["3", "k", "1"], ["-2", "k", "5"]], head=("q", "note", "p"))
+    assert run("predict", "m.fnn", "t.csv", "--proba", "--out", "p.csv") == 0
+    high = model.predict(np.array([[1.0, 3.0], [5.0, -2.0]]))[:, 0]
+    made = pl.read_csv("p.csv")
+    np.testing.assert_allclose(made["probability of high"], high, rtol=1e-5)
+    np.testing.assert_allclose(made["probability of low"], 1 - high, rtol=1e-5)
+    assert made["prediction"].to_list() == [["low", "high"][int(p > 0.5)] for p in high]
+
+
 def test_predictions_of_standard_input(tmp_path):
     write("t.csv", rows())
     assert run("train", "t.csv", "--target", "y", *QUICK) == 0

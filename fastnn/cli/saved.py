@@ -15,7 +15,8 @@ class Saved:
     ----------
     model : Model or Predictor
     features : Features or None
-        What it makes of the columns of a table; without them it reads all columns, as numbers in their order.
+        What it makes of the columns of a table; without them it reads those of its `feature_names`, or all in their
+        order, as numbers.
     classes : list of str or None
         Names of its outputs, where it tells classes apart.
     """
@@ -36,13 +37,14 @@ class Saved:
     def prepare(self, table, target=None):
         """Tells the table what its columns are; `target` is none of the inputs."""
         if self.features is None:
-            self._names = [name for name in table.names if name != target]
+            known = getattr(self.model, "feature_names", None)
+            self._names = [name for name in table.names if name != target] if known is None else known
             numbers, truths = set(self._names), set()
         else:
             kinds = kinds_of(self.features.get_config(), self.features.names_in)
             self._names = list(kinds)
-            tables.check_known(f"the model '{self.path}'", self._names, table)
             numbers, truths = ({n for n, kind in kinds.items() if kind == wanted} for wanted in ("number", "bool"))
+        tables.check_known(f"the model '{self.path}'", self._names, table)
         table.expect(numbers, truths)
 
     def predictions(self, table):
@@ -71,7 +73,10 @@ class Saved:
     def _flat(self, made):
         if isinstance(made, (dict, list, tuple)):
             raise ArgumentTypeError(f"'{self.path}' has {len(made)} outputs, a table of predictions holds one")
-        return made.reshape(len(made), -1)
+        made = made.reshape(len(made), -1)
+        if self.classes is not None and made.shape[1] == 1:  # the probability of the second of two
+            return np.hstack([1 - made, made])
+        return made
 
 
 def kinds_of(config, names):
