@@ -251,8 +251,8 @@ def describe(model):
         "layers": every layer once, nested models after the layers that they are made of; the last one is the
         model. A layer is {"class_name", "config"}. The config of a Model lists its "inputs" ({"shape",
         "dtype", "name"}, and "sparse" where that is true), its "calls" ({"layer": index,
-        "inputs": tensor numbers, "listed": bool}) and its "outputs" (tensor numbers); the inputs come first in the numbers, then what each call returns. That of
-        a Sequential lists layer indices.
+        "inputs": tensor numbers, "listed": bool}) and its "outputs" (tensor numbers); the
+        inputs come first in the numbers, then what each call returns. That of a Sequential lists layer indices.
     """
     table, index = [], {}
 

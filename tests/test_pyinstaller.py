@@ -36,7 +36,7 @@ def test_one_file(tmp_path, rng):
     program = tmp_path / "dist" / ("program.exe" if sys.platform == "win32" else "program")
     size = program.stat().st_size
     print(f"{size / 1e6:.1f} MB")
-    assert size < 60e6  # scikit-learn and matplotlib, where they are installed, would double it
+    assert size < 80e6  # 60; with scikit-learn and matplotlib, where they are installed, it would be 100
     result = subprocess.run(
         [program, "model.fnn", "x.npy", "out.npz"], cwd=tmp_path, env={}, check=True, timeout=120, capture_output=True, text=True
     )
