@@ -341,7 +341,7 @@ def test_texts_longer_than_the_file_reserve_no_memory(tmp_path):
     content = bytearray((FOLDER / "chain_legacy.h5").read_bytes())
     address = content.index(b"GCOL").to_bytes(8, "little")
     at = next(i for i in range(len(content)) if content[i : i + 8] == address and 0 < content[i + 8] < 9)
-    content[at - 4 : at] = b"\xff" * 4
+    content[at - 4 : at + 4] = b"\xff" * 8
     (tmp_path / "w.h5").write_bytes(content)
     with pytest.raises(errors.FileFormatError, match="announces a text of 4294967295 bytes"):
         h5_model().load_weights(tmp_path / "w.h5")

@@ -54,8 +54,8 @@ def opened(file, label):
 
 _CHUNK = 1 << 24
 _HEAP = b"GCOL\1\0\0\0"
-MAX_TEXT = 1 << 20  # bytes of one text, if it is not as long as the file says
-MAX_SEARCH = 1 << 36  # bytes looked through for texts
+# The type of texts of any length, in ASCII or UTF-8, as attributes have it.
+_TEXT_TYPES = (b"\x19\1\0\0\x10\0\0\0", b"\x19\1\1\0\x10\0\0\0")
 
 
 def _check_heaps(file, label):
@@ -70,18 +70,26 @@ def _check_heaps(file, label):
     if widths != b"\x08\x08":
         raise FileFormatError(f"{label} is no HDF5 file with addresses of 8 bytes; it is damaged or foreign")
     size = file.seek(0, os.SEEK_END)
-    heaps = {at: _heap_sizes(file, at, label) for at in _places(file, _HEAP)}
-    if len(heaps) * size > MAX_SEARCH:
-        raise FileFormatError(f"{label} holds {len(heaps)} heaps of texts in {size} bytes, which is refused")
-    for heap, sizes in heaps.items():
-        for at in _places(file, heap.to_bytes(8, "little")):
-            file.seek(max(at - 4, 0))
-            length, _, index = struct.unpack("<IQI", file.read(16).ljust(16, b"\0"))
-            if index and index in sizes and length > max(MAX_TEXT, sizes[index]):
-                raise FileFormatError(
-                    f"{label} announces a text of {length} bytes where {sizes[index]} stand; "
-                    "it is damaged or foreign"
-                )
+    for at in _places(file, _HEAP):
+        _check_heap(file, at, label)
+    left = size  # texts of two attributes do not overlap
+    for pattern in _TEXT_TYPES:
+        for at in _places(file, pattern):
+            file.seek(at + 24)  # behind the type: its shape, of version 1, then the texts
+            shape = file.read(8)
+            if len(shape) < 8 or shape[0] != 1 or shape[1] > 1:
+                continue
+            count = int.from_bytes(file.read(8), "little") if shape[1] else 1
+            file.seek(8 if shape[1] and shape[2] else 0, os.SEEK_CUR)  # its largest shape
+            texts = file.read(16 * min(count, size))
+            left -= len(texts)
+            if left < 0:
+                raise FileFormatError(f"{label} has texts that overlap; it is damaged or foreign")
+            for length, _, _ in struct.iter_unpack("<IQI", texts[: len(texts) // 16 * 16]):
+                if length > size:
+                    raise FileFormatError(
+                        f"{label} announces a text of {length} bytes in a file of {size}; it is damaged or foreign"
+                    )
     file.seek(0)
 
 
@@ -100,20 +108,17 @@ def _places(file, pattern):
         at += _CHUNK - 7
 
 
-def _heap_sizes(file, at, label):
-    """{index: size} of the texts in a heap."""
+def _check_heap(file, at, label):
     file.seek(at + 8)
     size = int.from_bytes(file.read(8), "little")
     heap = file.read(min(size, _CHUNK) - 16) if size > 16 else b""
-    pos, sizes = 0, {}
+    pos = 0
     while pos + 16 <= len(heap):
         index, _, _, held = struct.unpack_from("<HHIQ", heap, pos)
         step = held if index == 0 else 16 + (held + 7) // 8 * 8
         if step < 16 or step > len(heap) - pos:
             raise FileFormatError(f"{label} has texts that overlap or have no end; it is damaged or foreign")
-        sizes[index] = held
         pos += step
-    return sizes
 
 
 class Entry:
