@@ -566,6 +566,8 @@ FITTING = {
     "SPREAD": [(2,), (None, 2)],
     "LOSS_IDX": [(None, 2), (None,)],
     "MATMUL_INT8": [(None, 3), (3, 2), (2,)],
+    "MATMUL_CSR": [(None, 3), (3, 2)],
+    "MATMUL_CSR_TN": [(None, 3), (None, 2)],
     "MOMENTS_GRAD": [(2,), (2,), (None, 2), (2,)],
     "LOSS_GRAD": [(None,), (None, 2), (None, 2)],
     "LOSS_IDX_GRAD": [(None,), (None, 2), (None,)],
@@ -622,7 +624,10 @@ def test_python_and_c_accept_the_same_nodes(op):
             integers = batched and rng.random() < (0.8 if graph._INDEX.get(info.rule) == k else 0.05)
             narrow = info.rule == "MATMUL_INT8" and k == 1 and len(shapes[-1]) == 2 and rng.random() < 0.8
             type = "int32" if integers else "int8" if narrow and not batched else None
-            program.add_tensor("target" if batched else "param", shapes[-1], type)
+            expected = k == 0 and info.rule in graph._SPARSE
+            sparse = batched and len(shapes[-1]) == 2 and expected and rng.random() < 0.9
+            kind = "input" if sparse else "target" if batched else "param"
+            program.add_tensor(kind, shapes[-1], "csr" if sparse else type)
         attrs = tuple(an_attribute(rng, a) for a in info.attrs)
         given, made = fitting[-1] if fitting else a_relative(rng, shapes), None
         with contextlib.suppress(ProgramError):
