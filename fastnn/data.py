@@ -86,6 +86,8 @@ def _convert(obj, what):
             f"{what} needs a dense array, got a sparse one ({type(obj).__name__}); pass x.toarray(), or give a "
             "model whose first layer is Dense a sparse input: Input(shape, sparse=True)"
         )
+    if hasattr(obj, "to_numpy"):
+        return _of_frame(obj, what)
     try:
         if hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
             return np.from_dlpack(obj)
@@ -104,6 +106,18 @@ def _convert(obj, what):
             f"{what} needs an array or nested lists of numbers, got {type(obj).__name__}; make an array of it"
         )
     return array
+
+
+def _of_frame(obj, what):
+    """The numbers of a data frame, or of a column of one."""
+    from .preprocessing.tables import is_frame, numbers, read_series, table_of
+
+    if is_frame(obj):
+        from .tabular import matrix
+
+        return matrix(table_of(obj, what), None, what)
+    column = read_series(obj, what)
+    return column if column.dtype.kind in "fiub" else numbers(column, what)
 
 
 def _unreadable(obj, what, error):

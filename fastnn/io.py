@@ -12,7 +12,11 @@ One file holds a model, in the container of safetensors (see `_safetensors`), so
 - metadata "program": the Program that runs, as text; after `compile` also backward pass and updates;
 - metadata "config": JSON that describes the layers and their connections;
 - metadata "report": JSON of what a predictor's weights of fewer bits cost (see `narrow.Report`);
-- metadata "compile": JSON of the compile settings, where the optimizer is included.
+- metadata "compile": JSON of the compile settings, where the optimizer is included;
+- metadata "features": JSON of what makes the input of a table, as `preprocessing.Features.get_config` gives it:
+  {"columns": names, or their number, "steps": [{"kind": name in `preprocessing.steps`, **arguments}]};
+- metadata "names": JSON {"features": names of the input's columns, "classes": names of the output's numbers},
+  each where it is known.
 
 Limits: header 100 MiB, 2^20 tensors, names of 1024 bytes, 8 dimensions, 2^40 elements a tensor.
 Reading takes the memory of the parameters and of one tensor. Files are written beside their target, synced
@@ -52,6 +56,7 @@ from .layers.base import Layer, Parameter, registry
 from .layers.core import Input
 from .layers.traced import TracedLayer
 from .rows import TracedRows
+from .tabular import Tabular
 
 FORMAT = "fastnn 1"
 
@@ -155,6 +160,7 @@ def _model_content(model, include_optimizer):
         "producer": _producer(),
         "program": model.program.text(),
         "config": _dumps(describe(model)),
+        **model._tabular.metadata(),
     }
     if not include_optimizer or model._settings is None:
         return _parameters(model), metadata
@@ -179,6 +185,7 @@ def _predictor_content(predictor):
         "producer": _producer(),
         "program": predictor.program.text(),
         "config": _dumps(predictor.form),
+        **predictor._tabular.metadata(),
     }
     if predictor.report is not None:
         metadata["report"] = _dumps(predictor.report._asdict())
@@ -553,6 +560,7 @@ def _read_model(reader, label, compile):
     _check_parameters(reader, label, {p.name: p for _, p in model._params})
     for _, p in model._params:
         p.assign(reader.read(p.name))
+    model._describe(Tabular.from_metadata(reader.metadata, parse_json, label))
     if not compile or "compile" not in reader.metadata:
         return model
     settings = parse_json(reader.metadata["compile"], f"the compile settings in {label}")
@@ -607,7 +615,8 @@ def _read_predictor(reader, label):
     _check_parameters(
         reader, label, {t.name: Parameter(t.name, t.shape, None, dtype=t.stored) for t in tensors}
     )
-    made = Predictor.from_program(program, form, lambda t: reader.read(t.name))
+    tabular = Tabular.from_metadata(reader.metadata, parse_json, label)
+    made = Predictor.from_program(program, form, lambda t: reader.read(t.name), tabular)
     if "report" in reader.metadata:
         made.report = Report(**parse_json(reader.metadata["report"], f"the report in {label}"))
     return made

@@ -28,6 +28,7 @@ from .layers.core import Input
 from .losses import Loss
 from .sparse import Rows
 from .structure import any_symbolic, flatten, metrics_per_output, per_output, shape_like, unique
+from .tabular import Tabular, check_names
 from .training import Arrays, Hooks, Trainer, check_verbose, validation_epochs
 
 _TRAIN_ROWS = 32  # batch_size=None, as in Keras
@@ -103,6 +104,7 @@ class Model(Layer):
         self.device = device
         self.optimizer = self.history = None
         self._settings = self._compiled = self._runtime = self._batch_seed = self._updater = None
+        self._tabular = Tabular()
         self._lock = threading.Lock()
 
     def _wire(self, inputs, outputs):
@@ -138,6 +140,7 @@ class Model(Layer):
         self._parameters = MappingProxyType(by_name)
         self._compiled = self._runtime = None
         self.built = True
+        self._describe(self._tabular)
         if not self._trainable:
             self.trainable = False
         if self._settings is not None:
@@ -232,6 +235,59 @@ class Model(Layer):
         """list of str: keys of dict targets, losses and metrics."""
         self._needs_built("listing outputs")
         return list(self._output_names)
+
+    @property
+    def features(self):
+        """Features or None: what makes the input of a raw table, in `fit`, `predict`, `freeze()` and others.
+
+        Set it to a `fastnn.preprocessing.Features`; the model's file holds it.
+        """
+        return self._tabular.features
+
+    @features.setter
+    def features(self, features):
+        from .preprocessing import Features
+
+        if features is not None and not isinstance(features, Features):
+            raise ArgumentTypeError(
+                f"{self._label}: features must be a fastnn.preprocessing.Features, got "
+                f"{type(features).__name__}; for example Features.fit(table), or Features.from_sklearn(fitted)"
+            )
+        self._describe(Tabular(features, None, self._tabular.classes))
+
+    @property
+    def feature_names(self):
+        """list of str or None: names of the columns that a table needs.
+
+        Those of `features`, or of the first data frame that the model was trained on; may be set where there
+        are no features. Columns of a data frame or dict are then found by name, in any order.
+        """
+        return self._tabular.feature_names
+
+    @feature_names.setter
+    def feature_names(self, names):
+        if self._tabular.features is not None:
+            raise ArgumentError(f"{self._label} has features, which know the names of their columns")
+        self._describe(Tabular(None, check_names("feature_names", names), self._tabular.classes))
+
+    @property
+    def class_names(self):
+        """list of str or None: names of the classes, in the order of the output's numbers.
+
+        Once they are set, targets may be labels: text among these names.
+        """
+        return self._tabular.class_names
+
+    @class_names.setter
+    def class_names(self, names):
+        tabular = self._tabular
+        self._describe(Tabular(tabular.features, tabular.columns, check_names("class_names", names)))
+
+    def _describe(self, tabular):
+        if self.built:
+            shapes = ([t.shape[1:] for t in tensors] for tensors in (self._inputs, self._outputs))
+            tabular.check(self._label, *shapes)
+        self._tabular = tabular
 
     @property
     def program(self):
@@ -434,6 +490,9 @@ class Model(Layer):
     def _bind_inputs(self, x):
         """Arrays by input tensor id, and their number of samples."""
         found, labelled = {}, []
+        if self._tabular.features is not None or type(x) is not np.ndarray:
+            shapes = [t.shape[1:] for t in self._inputs]
+            x = self._tabular.read(x, self._input_names, shapes, self.dtype, f"the input of {self._label}")
         for name, id, tensor, array in zip(
             self._input_names,
             self._input_ids,
@@ -448,6 +507,8 @@ class Model(Layer):
     def _bind_batch(self, x, y, sample_weight):
         """Arrays by tensor id: inputs, targets and sample weights; and the number of samples."""
         found, count = self._bind_inputs(x)
+        if type(x) is not np.ndarray:
+            self._tabular.record(x, self._input_names, [t.shape[1:] for t in self._inputs])
         outputs = self._compiled.outputs
         names = [o.name for o in outputs]
         wanted = [o for o in outputs if o.target is not None]
@@ -472,7 +533,10 @@ class Model(Layer):
             given = dict(zip(names, data.by_name(y, names, f"the target of {self._label}")))
         for o in wanted:
             what = f"target {o.name!r} of {self._label}"
-            array = data.as_array(given[o.name], what)
+            array = given[o.name]
+            if self._tabular.classes is not None:
+                array = self._tabular.labels(array, what)
+            array = data.as_array(array, what)
             found[o.target] = data.fit_target(array, o.target_shape[1:], o.target_dtype == "int32", what)
             data.common_length([first, (what, array)])
         self._bind_weights(found, first, sample_weight)
@@ -1625,7 +1689,10 @@ class Sequential(Model):
     def _build_for(self, x):
         if self.built:
             return
-        if self._source is None and self._layers and x is not None:
+        width = self._tabular.width(x) if self._source is None else None
+        if width is not None:
+            self.build((None, width))
+        elif self._source is None and self._layers and x is not None:
             what = f"the input of {self._label}"
             array = data.as_samples(data.by_name(x, ["x"], what)[0], what)
             if isinstance(array, Rows):

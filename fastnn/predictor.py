@@ -1,5 +1,6 @@
 """Predictors: frozen networks for the fastest calls."""
 
+import copy
 import math
 
 import numpy as np
@@ -44,36 +45,52 @@ class Predictor(_core.Predictor):
 
         read, _ = model._engine().read()
         program, values = fold(model._forward, {id: read[id, -1] for id, _ in model._params})
-        made = Predictor.from_program(program, form, lambda tensor: values[tensor.id])
+        made = Predictor.from_program(program, form, lambda tensor: values[tensor.id], model._tabular)
         if weights is None:
             return made
         from . import narrow
 
         program, values = narrow.narrowed(program, values, weights)
-        narrower = Predictor.from_program(program, form, lambda tensor: values[tensor.id])
+        narrower = Predictor.from_program(program, form, lambda tensor: values[tensor.id], model._tabular)
         narrower.report = narrow.compare(model, made, narrower, weights, validation_data)
         return narrower
 
     @staticmethod
-    def from_program(program, form, value_of):
+    def from_program(program, form, value_of, tabular):
         """A Predictor of a forward Program; `value_of(tensor)` gives the value of each parameter."""
         runtime = Runtime(program, [])
         engine = runtime.engine
         for tensor in program.of_kind("param"):
             engine.param(tensor.id).write(value_of(tensor))
         inputs, outputs = program.of_kind("input"), program.roots_of("output")
+        tabular.check(
+            "the predictor",
+            [t.shape[1:] for t in inputs],
+            [program.tensors[root.tensor].shape[1:] for root in outputs],
+        )
         alone = len(inputs) == len(outputs) == 1 and form["input"] is None and form["output"] is None
-        if alone and inputs[0].type == program.dtype:
+        if alone and inputs[0].type == program.dtype and tabular.features is None:
             out = program.tensors[outputs[0].tensor]
             made = Predictor(engine, inputs[0].id, out.id, inputs[0].shape[1:], out.shape[1:])
         else:
             made = StructuredPredictor(runtime, program, form)
-        made.program, made.form = program, form
+        made.program, made.form, made._tabular = program, form, copy.copy(tabular)
         return made
+
+    @property
+    def feature_names(self):
+        """list of str or None: names of the columns that a table needs."""
+        return self._tabular.feature_names
+
+    @property
+    def class_names(self):
+        """list of str or None: names of the classes, in the order of the output's numbers."""
+        return self._tabular.class_names
 
     def convert(self, x):
         """A contiguous array of the predictor's type and shape of anything that can be made into one."""
         what = "the input of the predictor"
+        x = self._tabular.read(x, self.form["inputs"], [self.features], self.dtype, what)
         array = data.as_array(x, what)
         if array.shape not in (self.features, (len(array), *self.features)):
             raise ShapeError(
@@ -134,6 +151,7 @@ class StructuredPredictor:
     """A Predictor of several inputs or outputs, given and returned as the model's are, or of integers."""
 
     report = None
+    feature_names, class_names = Predictor.feature_names, Predictor.class_names
     read, save, summary, __reduce__, __repr__ = (
         Predictor.read,
         Predictor.save,
@@ -162,13 +180,19 @@ class StructuredPredictor:
         ndarray, or list or dict of ndarray
         """
         given, single = [], []
+        what, shapes = "the input of the predictor", [t.shape[1:] for t in self._inputs]
+        one_row = self._tabular.one_row(x)
+        if one_row is not None:
+            x = one_row
+        x = self._tabular.read(x, self._names, shapes, self.engine.dtype, what)
         for name, tensor, array in zip(
-            self._names, self._inputs, data.by_name(x, self._names, "the input of the predictor")
+            self._names, self._inputs, data.by_name(x, self._names, what)
         ):
             what = f"input {name!r} of the predictor"
             array = (data.as_rows if tensor.type == "csr" else data.as_array)(array, what)
-            single.append(array.shape == tensor.shape[1:])
-            given.append((what, data.fit_input(array[None] if single[-1] else array, tensor.shape[1:], what)))
+            lone = array.shape == tensor.shape[1:]
+            single.append(lone or one_row is not None)
+            given.append((what, data.fit_input(array[None] if lone else array, tensor.shape[1:], what)))
         count = data.common_length(given)
         if out is None:
             made = [np.empty((count, *t.shape[1:]), self.engine.dtype) for t in self._outputs]
