@@ -682,6 +682,9 @@ def info(filepath):
                     f"Compiled: {model._settings['optimizer']!r}, loss {_plain(model._settings['loss'])!r}, "
                     f"{model._engine().engine.iterations} updates made"
                 )
+            for what, names in (("Columns", model.feature_names), ("Classes", model.class_names)):
+                if names is not None:
+                    lines.append(f"{what}: {', '.join(names)}")
         else:
             lines.extend(f"{name}: {dtype} {shape}" for name, (dtype, shape, _) in parameters.items())
     return "\n".join(lines)

@@ -160,6 +160,9 @@ def test_classes_are_learned_saved_and_predicted(capsys):
     assert max(map(len, out.splitlines())) <= 110 and "always 'setosa'" in out and "versicolor" in out
     accuracy = float(out.split("accuracy")[1].split()[0])
     assert accuracy >= 0.9
+    assert run("info", "iris.fnn") == 0
+    out = capsys.readouterr().out
+    assert "Columns: sepal length (cm), " in out and "Classes: setosa, versicolor, virginica" in out
     model = fnn.load("iris.fnn")
     assert model.class_names == ["setosa", "versicolor", "virginica"]
     probabilities = model.predict(frame)
