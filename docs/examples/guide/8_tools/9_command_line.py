@@ -9,7 +9,6 @@ may be larger than memory. They need the extra ``data``.
 Here is a table with numbers, categories and gaps: what cars of several makes were sold for.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ import polars as pl
 
 import fastnn as fnn
 
-os.chdir(tempfile.mkdtemp())
+folder = Path(tempfile.mkdtemp())
 rng = np.random.default_rng(0)
 count = 3000
 make = rng.choice(["Aster", "Borealis", "Cirrus"], count)
@@ -34,14 +33,15 @@ cars = pl.DataFrame({
     "kilometres": [None if gap else k for gap, k in zip(unknown, kilometres)],
     "price": price.round(),
 })
-cars.head(2500).write_csv("cars.csv")
-cars.tail(500).write_csv("sold_later.csv")
+cars.head(2500).write_csv(folder / "cars.csv")
+cars.tail(500).write_csv(folder / "sold_later.csv")
 
 
 def shell(line):
-    """Runs a command as a terminal does, and prints what it says."""
+    """Runs a command as a terminal in that folder does, and prints what it says."""
     print("$", line)
-    done = subprocess.run([sys.executable, "-m", *line.split()], capture_output=True, text=True, encoding="utf-8")
+    command = [sys.executable, "-X", "utf8", "-m", *line.split()]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8")
     print(done.stdout + done.stderr)
 
 
@@ -74,12 +74,12 @@ shell("fastnn evaluate cars.fnn sold_later.csv --target price")
 # terminal. Of a model that tells classes apart, ``--proba`` gives the probabilities too.
 
 shell("fastnn predict cars.fnn sold_later.csv --out prices.csv")
-print(pl.read_csv("prices.csv").head(3))
+print(pl.read_csv(folder / "prices.csv").head(3))
 
 # %%
 # The file is an ordinary model that takes the raw table, in pandas or polars.
 
-model = fnn.load("cars.fnn")
+model = fnn.load(folder / "cars.fnn")
 print(model.predict(cars.tail(500))[:3])
 
 # %%
@@ -89,7 +89,8 @@ print(model.predict(cars.tail(500))[:3])
 # What is wrong with a table is told by file, row and column, and by an exit code: 0 done, 1 the output cannot be written,
 # 2 wrong arguments or files, 3 a library is missing that an extra brings, 130 stopped by Ctrl-C.
 
-Path("broken.csv").write_text(Path("cars.csv").read_text().replace("\nAster,", "\nAster,about ", 1))
+lines = (folder / "cars.csv").read_text()
+(folder / "broken.csv").write_text(lines.replace("\nAster,", "\nAster,about ", 1))
 shell("fastnn train broken.csv --target price")
 
 # %%
