@@ -1423,6 +1423,30 @@ class Model(Layer):
 
         io.load_weights(self, filepath, skip_mismatch)
 
+    def export(self, filepath, overwrite=True):
+        """Write what the network computes outside training, for other runtimes: see `fastnn.onnx.to_onnx`.
+
+        Parameters
+        ----------
+        filepath : str or path
+            Its extension says the format; ".onnx" is known.
+        overwrite : bool, default True
+            Whether an existing file may be replaced.
+
+        Raises
+        ------
+        UnknownNameError
+            For another extension.
+        FileAccessError
+            If the file cannot be written; an old one stays as it was.
+        MissingExtraError
+            Without the extra `onnx`.
+        """
+        from . import onnx
+
+        self._needs_built("export")
+        onnx.export(self, filepath, overwrite)
+
     def to_keras(self):
         """The same network as a live Keras model, with the weights and names, not compiled.
 
