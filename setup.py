@@ -2,7 +2,6 @@
 
 import platform
 import shutil
-import subprocess
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from glob import glob
@@ -61,9 +60,8 @@ class BuildExt(build_ext):
     """Compiles the kernel tables beside the extension's own sources; where Python is MSVC's, by clang-cl."""
 
     def build_extension(self, ext):
-        runtime = []
         if self.compiler.compiler_type == "msvc":
-            runtime = self.use_clang_cl()
+            self.use_clang_cl()
             ext.extra_compile_args, ext.extra_link_args = self.spelled(FLAGS), []
         jobs = [
             (instruction_set, bits)
@@ -72,14 +70,11 @@ class BuildExt(build_ext):
         ]
         with ThreadPoolExecutor(cpu_count()) as pool:
             tables = list(pool.map(lambda job: self.build_table(ext, *job), jobs))
-        ext.extra_objects = tables + runtime
+        ext.extra_objects = tables
         super().build_extension(ext)
 
     def use_clang_cl(self):
-        """Puts clang-cl in the place of cl, which lacks the vector extensions that the kernels are written in.
-
-        Returns the libraries that its objects need.
-        """
+        """Puts clang-cl in the place of cl, which lacks the vector extensions that the kernels are written in."""
         clang = shutil.which(environ.get("CC", "clang-cl"))
         if clang is None:
             raise CompileError(
@@ -92,9 +87,6 @@ class BuildExt(build_ext):
         # Whole-program code is MSVC's own format.
         self.compiler.compile_options.remove("/GL")
         self.compiler.ldflags_shared.remove("/LTCG")
-        # What the CPU has is asked in a library that link does not know of.
-        query = [clang, "/clang:--rtlib=compiler-rt", "/clang:--print-libgcc-file-name"]
-        return [subprocess.check_output(query, text=True).strip()]
 
     def spelled(self, flags):
         """The flags as the compiler takes them."""

@@ -23,11 +23,32 @@ int fnn_op_slots(int op, const double *attr) {
     }
 }
 
+/* ---- what the processor and its system run ---- */
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <cpuid.h>
+
+enum { CPU_AVX2 = 1, CPU_AVX512 = 2, CPU_AVX512BF16 = 4 };
+
+/* From CPUID (Intel's manual, volume 2A): not every compiler's runtime knows what __builtin_cpu_supports asks it. */
+static int cpu_has(void) {
+    const unsigned avx512 = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
+    unsigned eax, ebx, ecx, edx, saved, high;
+    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & bit_OSXSAVE) || !(ecx & bit_FMA)) return 0;
+    __asm__ volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));   /* the registers that the system saves */
+#if defined(__APPLE__)
+    if ((saved & 6) == 6) saved |= 0xE0;   /* macOS begins to save those of AVX-512 at their first use */
+#endif
+    if ((saved & 6) != 6 || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !(ebx & bit_AVX2)) return 0;
+    if ((saved & 0xE0) != 0xE0 || (ebx & avx512) != avx512) return CPU_AVX2;
+    if (eax < 1 || !__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) || !(eax & bit_AVX512BF16)) return CPU_AVX2 | CPU_AVX512;
+    return CPU_AVX2 | CPU_AVX512 | CPU_AVX512BF16;
+}
+#endif
+
 /* One row per instruction set, best first: ISA(name, whether this CPU and its system run it). The tables
  * themselves are built by setup.py and the Makefile, which hold the compiler's flags for each. */
 #if defined(__x86_64__) || defined(_M_X64)
-/* Beside MSVC's runtime nothing else asks the CPU before. */
-#define CPU_HAS(feature) (__builtin_cpu_init(), __builtin_cpu_supports(feature))
 #define ISAS(ISA)                                                                                          \
     AVX512_ISAS(ISA)                                                                                       \
     ISA(avx2, RUNS_AVX2)                                                                                   \
@@ -36,12 +57,10 @@ int fnn_op_slots(int op, const double *attr) {
 #define AVX512_ISAS(ISA)
 #else
 #define AVX512_ISAS(ISA)                                                                                   \
-    ISA(avx512bf16, CPU_HAS("avx512bf16") && RUNS_AVX512)                                                  \
-    ISA(avx512, RUNS_AVX512)
+    ISA(avx512bf16, cpu_has() & CPU_AVX512BF16)                                                            \
+    ISA(avx512, cpu_has() & CPU_AVX512)
 #endif
-#define RUNS_AVX512                                                                                        \
-    (CPU_HAS("avx512f") && CPU_HAS("avx512vl") && CPU_HAS("avx512dq") && CPU_HAS("avx512bw") && RUNS_AVX2)
-#define RUNS_AVX2 (CPU_HAS("avx2") && CPU_HAS("fma"))
+#define RUNS_AVX2 (cpu_has() & CPU_AVX2)
 #define RUNS_WIDE RUNS_AVX2
 #elif defined(__aarch64__) || defined(_M_ARM64)
 #define ISAS(ISA) ISA(neon, true)

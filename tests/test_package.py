@@ -1,6 +1,7 @@
 """What is shipped: metadata, versions, instruction sets, threads, data."""
 
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -87,6 +88,17 @@ def test_instruction_sets_agree():
         for name, flags in family.items():
             if flags:
                 assert flags_in(makefile, name) == flags
+
+
+AVX2 = {"avx2", "fma"}
+AVX512 = {*AVX2, "avx512f", "avx512vl", "avx512dq", "avx512bw"}
+NEEDED = {"baseline": set(), "avx2": AVX2, "avx512": AVX512, "avx512bf16": {*AVX512, "avx512_bf16"}}
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="reads Linux's /proc/cpuinfo of x86-64")
+def test_instruction_sets_are_those_that_the_system_names():
+    has = set(re.search(r"^flags\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.M).group(1).split())
+    assert _core.built_isas() == [(name, NEEDED[name] <= has) for name, _ in _core.built_isas()]
 
 
 @pytest.mark.parametrize("isa", _core.isas())

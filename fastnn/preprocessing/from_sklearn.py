@@ -54,7 +54,7 @@ def _steps(fitted):
     """The steps of a transformer."""
     _check_class(fitted)
     name = type(fitted).__name__
-    if name not in ("Pipeline",) and not hasattr(fitted, "n_features_in_"):
+    if name != "Pipeline" and not hasattr(fitted, "n_features_in_"):
         raise NotFittedError(f"Features.from_sklearn needs a fitted {name}; call its fit first")
     return _converter(fitted)(fitted)
 
@@ -198,7 +198,7 @@ def _column_transformer(fitted):
         take = _indices(chosen, positions, fitted.n_features_in_)
         if not take:
             continue
-        passed = isinstance(step, str) or type(step).__name__ == "FunctionTransformer" and step.func is None
+        passed = isinstance(step, str) or (type(step).__name__ == "FunctionTransformer" and step.func is None)
         parts.append({"take": take, "steps": [] if passed else _steps(step), "prefix": _prefix(fitted, name)})
     return [{"kind": "union", "parts": parts}]
 
