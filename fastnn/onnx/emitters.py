@@ -13,7 +13,7 @@ from .. import _core
 from ..backends.xp import SELU_ALPHA, SELU_SCALE
 from ..graph import permutation
 
-EMITTERS = {}
+EMITTERS: dict = {}
 
 # Ops that no Program holds outside training, and why; the others have an emitter.
 ABSENT = {
