@@ -1,7 +1,5 @@
 """How a model reads tables: features, names of columns and classes."""
 
-import json
-
 import numpy as np
 
 from . import data
@@ -249,4 +247,6 @@ def _listed(names, limit=12):
 
 
 def _dumps(value):
+    import json
+
     return json.dumps(value, separators=(",", ":"), allow_nan=False)

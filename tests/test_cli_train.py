@@ -151,9 +151,9 @@ def test_a_part_of_each_class_is_held_out():
 
 
 def test_classes_are_learned_saved_and_predicted(capsys):
-    iris = load_iris(as_frame=True)
-    frame = iris.frame.assign(species=iris.target_names[iris.target]).drop(columns="target")
-    frame.to_csv("iris.csv", index=True)
+    iris = load_iris()
+    frame = pl.DataFrame(dict(zip(iris.feature_names, iris.data.T)) | {"species": iris.target_names[iris.target].tolist()})
+    frame.with_row_index("").write_csv("iris.csv")
     assert run("train", "iris.csv", "--target", "species", "--seed", 1) == 0
     out = capsys.readouterr().out
     assert "classification, since it holds text" in out and "column '', it has no name" in out and "30 held out" in out

@@ -89,7 +89,7 @@ def test_files_are_read_where_they_are(tmp_path, rng, shuffle, part):
 
 @pytest.mark.parametrize("shuffle", ["batch", 2.5, None])
 def test_what_is_no_shuffle(blobs, shuffle):
-    with pytest.raises(fnn.errors.ArgumentTypeError, match="True, False or the samples of a window"):
+    with pytest.raises(fnn.errors.ArgumentTypeError, match="True, False, the samples of a window"):
         trained(*blobs, shuffle=shuffle)
     with pytest.raises(fnn.errors.ArgumentError, match="at least 0, got -1"):
         trained(*blobs, shuffle=-1)
