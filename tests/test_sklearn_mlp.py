@@ -386,12 +386,24 @@ def test_sample_weights_are_routed(digits):
     np.testing.assert_array_equal(routed[-1].coefs_[0], direct.coefs_[0])
 
 
-def test_sparse_data_give_what_dense_data_give(digits):
+@pytest.mark.parametrize("arguments", [{}, {"early_stopping": True}, {"solver": "lbfgs"}, {"hidden_layer_sizes": ()}])
+def test_sparse_data_are_multiplied_as_sparse_and_give_what_dense_data_give(arguments, digits):
     sparse = pytest.importorskip("scipy.sparse")
     x, y = digits
-    dense, other = MLPClassifier(**SMALL).fit(x, y), MLPClassifier(**SMALL).fit(sparse.csr_array(x), y)
+    csr = sparse.csr_array(x)
+    dense = MLPClassifier(**SMALL | arguments).fit(x, y)
+    other = MLPClassifier(**SMALL | arguments).fit(csr, y)
+    assert other.model_.inputs[0].sparse
+    other = pickle.loads(pickle.dumps(other))
     np.testing.assert_allclose(other.coefs_[0], dense.coefs_[0], atol=1e-9)
-    np.testing.assert_allclose(other.predict_proba(sparse.csc_matrix(x)), dense.predict_proba(x), atol=1e-9)
+    for data in (x, csr, sparse.csc_matrix(x)):
+        for model in (dense, other):
+            np.testing.assert_allclose(model.predict_proba(data), dense.predict_proba(x), atol=1e-9)
+            np.testing.assert_allclose(model.transform(data), dense.transform(x), atol=1e-9)
+    if "solver" not in arguments and "early_stopping" not in arguments:
+        for model, data in ((other, x), (dense, csr)):
+            model.partial_fit(data, y)
+        np.testing.assert_allclose(other.coefs_[0], dense.coefs_[0], atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from ..arguments import check_float, check_int
 from ..errors import ArgumentError, ArgumentTypeError, DataError, UnknownNameError
+from ..predictor import Predictor
 from . import network
 
 try:
@@ -113,11 +114,11 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self._forget()
         self.__dict__.pop("calibration_", None)
         self._random_state = check_random_state(self.random_state)
-        X = _dense(X)
         if first:
-            self._start(X)
+            self._start(X.dtype, sparse=hasattr(X, "toarray"))
         elif self._shape != self._shaping():
             self._reshape()
+        X = self._readable(X)
         if self.model is not None:
             X = X.astype(self.model_.dtype, copy=False)
         if self.solver == "lbfgs":
@@ -180,12 +181,12 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def _shaping(self):
         return {name: value for name, value in self.get_params(deep=False).items() if name in _SHAPING}
 
-    def _start(self, X):
+    def _start(self, dtype, sparse):
         """A fresh network, and what training counts from the start."""
         self.__dict__.pop("validation_loss_curve_", None)
         self.t_ = self.n_iter_ = 0
         self.n_outputs_ = self._outputs_needed()
-        self._build(X.dtype)
+        self._build(dtype, sparse)
         if self.solver == "lbfgs":
             return
         self.loss_curve_, self.validation_scores_, self._stale = [], None, 0
@@ -193,10 +194,11 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         if self.early_stopping:
             self.validation_scores_, self.best_loss_, self.best_validation_score_ = [], None, -np.inf
 
-    def _build(self, dtype):
+    def _build(self, dtype, sparse):
         if self.model is None:
             out = self._out_activation()
-            model = network.build(self, self.n_features_in_, self.n_outputs_, out, str(dtype), self._random_state)
+            sizes = self.n_features_in_, self.n_outputs_
+            model = network.build(self, *sizes, out, str(dtype), self._random_state, sparse)
             self.out_activation_ = out if isinstance(out, str) else getattr(out, "__name__", repr(out))
         else:
             model = network.build_from(self.model, self.n_features_in_, self.n_outputs_, self._random_state)
@@ -213,8 +215,8 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def _reshape(self):
         """A network for changed arguments with the weights of the old one."""
-        weights, dtype = self.model_.get_weights(), self.model_.dtype
-        self._build(dtype)
+        weights = self.model_.get_weights()
+        self._build(self.model_.dtype, self.model_.inputs[0].sparse)
         self.model_.set_weights(weights)
 
     def _check_outputs(self):
@@ -280,7 +282,7 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             dtype=np.dtype(self.model_.dtype), reset=False,
         )  # fmt: skip
         weights = None if not weights or weights[0] is None else _check_sample_weight(weights[0], X)
-        return _dense(X), self._encoded(y, fresh=False), weights
+        return self._readable(X), self._encoded(y, fresh=False), weights
 
     def _minimise(self, X, targets, weights, context, labels, metadata):
         """L-BFGS by SciPy, as scikit-learn has it."""
@@ -384,8 +386,12 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         if frozen.outputs is None:
             frozen.outputs = self.model_.freeze()
             if not hasattr(self, "feature_names_in_"):  # whose absence in X is to be noted
-                frozen.plain = frozen.outputs
-        return frozen.outputs(_dense(X))
+                frozen.plain = frozen.outputs if isinstance(frozen.outputs, Predictor) else None
+        return frozen.outputs(self._readable(X))
+
+    def _readable(self, X):
+        """Validated data as the network reads them: sparse rows where it first saw such."""
+        return X.toarray() if hasattr(X, "toarray") and not self.model_.inputs[0].sparse else X
 
     def _snapshots(self):
         frozen = self.__dict__.get("_frozen")
@@ -409,9 +415,9 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         ndarray, shape (n, n_hidden)
         """
         check_is_fitted(self)
-        X = _dense(self._validated(X))
+        X = self._readable(self._validated(X))
         if self.n_layers_ == 2 and self.model is None:
-            return X
+            return X.toarray() if hasattr(X, "toarray") else X
         frozen = self._snapshots()
         if frozen.hidden is None:
             frozen.hidden = network.hidden_model(self.model_).freeze()
@@ -567,11 +573,6 @@ def _read_only(parameter):
     array = np.array(parameter.numpy())
     array.flags.writeable = False
     return array
-
-
-def _dense(X):
-    """What the engine reads of data that may be sparse."""
-    return X.toarray() if hasattr(X, "toarray") else X
 
 
 class MLPClassifier(ClassifierMixin, _MLP):

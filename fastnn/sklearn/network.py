@@ -126,7 +126,7 @@ def loss_of(estimator, n_outputs, binary):
 # ---- models ----
 
 
-def build(estimator, n_features, n_outputs, out_activation, dtype, random):
+def build(estimator, n_features, n_outputs, out_activation, dtype, random, sparse):
     """A model that is not compiled, with first weights drawn as scikit-learn draws them.
 
     Parameters
@@ -137,6 +137,8 @@ def build(estimator, n_features, n_outputs, out_activation, dtype, random):
         scikit-learn's name or fastnn's activation.
     dtype : str
     random : numpy.random.RandomState
+    sparse : bool
+        Whether the data are sparse rows, which the first layer multiplies as such; dense ones are read too.
     """
     sizes = hidden_layer_sizes(estimator)
     chosen = hidden_activations(estimator, len(sizes))
@@ -148,7 +150,7 @@ def build(estimator, n_features, n_outputs, out_activation, dtype, random):
         raise ArgumentError(
             f"{type(estimator).__name__}: normalization must be None, 'batch' or 'layer', got {norm!r}"
         )
-    x = made = layers.Input((n_features,), name="input")
+    x = made = layers.Input((n_features,), name="input", sparse=sparse)
     for i, (size, activation, rate) in enumerate(zip(sizes, chosen, rates), 1):
         activation = activation_of(activation)
         at_once = activation if norm is None else None
