@@ -1,8 +1,11 @@
 """value_and_grad: derivatives of plain functions of arrays."""
 
+from __future__ import annotations
+
 import functools
 import inspect
 import threading
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,8 +16,11 @@ from .errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeError
 from .graph import Builder, Value
 from .layers.base import Parameter
 
+if TYPE_CHECKING:
+    from ._typing import Any, Callable
 
-def value_and_grad(fun, argnums=0):
+
+def value_and_grad(fun, argnums=0) -> Callable[..., tuple[Any, Any]]:
     """A function that returns what `fun` returns, and its gradient.
 
     Parameters
@@ -51,7 +57,8 @@ def value_and_grad(fun, argnums=0):
         raise ArgumentTypeError(f"value_and_grad takes a function, got {type(fun).__name__}.")
     several = isinstance(argnums, (list, tuple))
     numbers = [check_int("value_and_grad", "argnums", n) for n in (argnums if several else [argnums])]
-    known, lock = {}, threading.Lock()
+    known: dict = {}
+    lock = threading.Lock()
 
     @functools.wraps(fun)
     def apply(*args, **named):
@@ -105,7 +112,7 @@ _KEPT = 64  # combinations of shapes and types for which a function is kept read
 class _Compiled:
     """A function for arguments of given shapes, with its engine."""
 
-    def __init__(self, fun, shapes, dtype, argnums):
+    def __init__(self, fun, shapes, dtype: str | None, argnums) -> None:
         builder = Builder(dtype)
         args = [builder.param(Parameter(f"argument {i}", s, None, dtype=dtype)) for i, s in enumerate(shapes)]
         with builder:
@@ -140,7 +147,7 @@ class _Compiled:
         self._session = engine.session("gradients", 1)
         self._argnums, self._dtype = argnums, np.dtype(dtype)
 
-    def __call__(self, arrays):
+    def __call__(self, arrays) -> Any:
         for stored, array in zip(self._args, arrays):
             stored.write(np.ascontiguousarray(array, self._dtype))
         self._session.begin(1, 1, False, False)

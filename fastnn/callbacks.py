@@ -6,16 +6,22 @@ Hooks of an epoch cost one Python call each. A callback that has `on_train_batch
 others leave whole epochs to the engine.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import time
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .arguments import check_float, check_int
 from .errors import ArgumentError, ArgumentTypeError, FileAccessError, MissingExtraError, UnknownNameError
 from .schedules import LearningRateSchedule
+
+if TYPE_CHECKING:
+    from ._typing import StrPath
 
 __all__ = [
     "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LambdaCallback", "LearningRateScheduler",
@@ -139,7 +145,7 @@ callable, optional
         on_train_batch_begin=None,
         on_train_batch_end=None,
         **kwargs,
-    ):
+    ) -> None:
         hooks = {
             "on_epoch_begin": on_epoch_begin,
             "on_epoch_end": on_epoch_end,
@@ -180,7 +186,7 @@ _LOWER = (
 class _Watching(Callback):
     """Remembers the best of a value, which has to get better by more than `min_delta`."""
 
-    def __init__(self, monitor, mode, min_delta=0.0):
+    def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
         self._owner = type(self).__name__
         if not isinstance(monitor, str):
             raise ArgumentTypeError(f"{self._owner}: monitor must be the name of a value, got {monitor!r}.")
@@ -265,15 +271,15 @@ class EarlyStopping(_Watching):
 
     def __init__(
         self,
-        monitor="val_loss",
-        min_delta=0,
-        patience=0,
-        verbose=0,
-        mode="auto",
-        baseline=None,
-        restore_best_weights=False,
-        start_from_epoch=0,
-    ):
+        monitor: str = "val_loss",
+        min_delta: float = 0,
+        patience: int = 0,
+        verbose: int | str = 0,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
+    ) -> None:
         super().__init__(monitor, mode, min_delta)
         self.patience = check_int("EarlyStopping", "patience", patience, low=0)
         self.verbose = verbose
@@ -337,15 +343,15 @@ class ReduceLROnPlateau(_Watching):
 
     def __init__(
         self,
-        monitor="val_loss",
-        factor=0.1,
-        patience=10,
-        verbose=0,
-        mode="auto",
-        min_delta=1e-4,
-        cooldown=0,
-        min_lr=0.0,
-    ):
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        verbose: int | str = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
         super().__init__(monitor, mode, min_delta)
         self.factor = check_float("ReduceLROnPlateau", "factor", factor, 0, 1, ("high",))
         self.patience = check_int("ReduceLROnPlateau", "patience", patience, low=0)
@@ -407,7 +413,7 @@ class LearningRateScheduler(Callback):
     The History gets a column "learning_rate".
     """
 
-    def __init__(self, schedule, verbose=0):
+    def __init__(self, schedule, verbose: int | str = 0) -> None:
         if not callable(schedule):
             raise ArgumentTypeError(
                 f"LearningRateScheduler needs a function (epoch, learning_rate) -> float, "
@@ -449,7 +455,7 @@ class TerminateOnNaN(Callback):
     the History. Every step is watched in the engine, at no cost.
     """
 
-    def __init__(self, raise_error=False):
+    def __init__(self, raise_error=False) -> None:
         self.raise_error = bool(raise_error)
 
 
@@ -485,15 +491,15 @@ class ModelCheckpoint(_Watching):
 
     def __init__(
         self,
-        filepath,
-        monitor="val_loss",
-        verbose=0,
+        filepath: StrPath,
+        monitor: str = "val_loss",
+        verbose: int | str = 0,
         save_best_only=False,
         save_weights_only=False,
-        mode="auto",
+        mode: str = "auto",
         save_freq="epoch",
         initial_value_threshold=None,
-    ):
+    ) -> None:
         from . import io
 
         super().__init__(monitor, mode)
@@ -507,7 +513,7 @@ class ModelCheckpoint(_Watching):
         if save_freq != "epoch":
             self.save_freq = check_int("ModelCheckpoint", "save_freq", save_freq, low=1)
             # Only so: a method of the class would cost every user the engine call for each step.
-            self.on_train_batch_end = self._after_batch
+            self.on_train_batch_end = self._after_batch  # type: ignore[method-assign]
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
@@ -559,7 +565,7 @@ class CSVLogger(Callback):
     A resumed run takes lines off that were written after its checkpoint, so that none stands twice.
     """
 
-    def __init__(self, filename, separator=",", append=False):
+    def __init__(self, filename: StrPath, separator: str = ",", append: bool = False) -> None:
         self.filename, self.separator, self.append = os.fspath(filename), separator, bool(append)
         self._file = self._writer = None
         self.on_train_begin()
@@ -662,7 +668,7 @@ class TensorBoard(Callback):
         profile_batch=0,
         embeddings_freq=0,
         embeddings_metadata=None,
-    ):
+    ) -> None:
         unsupported = {
             "write_images": write_images,
             "profile_batch": profile_batch,
@@ -676,7 +682,8 @@ class TensorBoard(Callback):
             from tensorboardX import SummaryWriter
         except ImportError as error:
             raise MissingExtraError.of("TensorBoard", "tensorboardX", "tensorboard") from error
-        self._make, self._writers = SummaryWriter, {}
+        self._make = SummaryWriter
+        self._writers: dict = {}
         self.log_dir = os.fspath(log_dir)
         self.histogram_freq = check_int("TensorBoard", "histogram_freq", histogram_freq, low=0)
         self.write_graph, self.write_steps_per_second = bool(write_graph), bool(write_steps_per_second)
@@ -685,7 +692,7 @@ class TensorBoard(Callback):
             self._every = (
                 1 if update_freq == "batch" else check_int("TensorBoard", "update_freq", update_freq, 1)
             )
-            self.on_train_batch_end = self._after_batch
+            self.on_train_batch_end = self._after_batch  # type: ignore[method-assign]
         self._steps = 0
 
     def get_state(self):
@@ -767,7 +774,7 @@ class Checkpoint(Callback):
     A callback of one's own joins in by `get_state` and `set_state`.
     """
 
-    def __init__(self, filepath, every_steps=None, every_epochs=None, every_seconds=None):
+    def __init__(self, filepath: StrPath, every_steps=None, every_epochs=None, every_seconds=None) -> None:
         from . import io
 
         self.filepath = io._checked_path(filepath)

@@ -1,22 +1,28 @@
 """Threads, the default dtype, and what this build is made of."""
 
+from __future__ import annotations
+
 import sys
 from functools import cache
+from typing import TYPE_CHECKING
 
 from .arguments import check_float_dtype, check_int, check_policy
 from .errors import ArgumentError
+
+if TYPE_CHECKING:
+    from ._typing import Any
 
 MAX_THREADS = 256  # FNN_MAX_THREADS of csrc/fastnn.h
 
 _floatx = "float32"
 
 
-def floatx():
+def floatx() -> str:
     """The dtype of models that are made without `dtype=`: "float32" unless `set_floatx` changed it."""
     return _floatx
 
 
-def set_floatx(value):
+def set_floatx(value) -> None:
     """Sets the dtype of models that are made without `dtype=`.
 
     Parameters
@@ -32,7 +38,7 @@ def check_dtype(value):
     return _floatx if value is None else check_policy("Model", value)
 
 
-def set_num_threads(n):
+def set_num_threads(n: int) -> None:
     """Sets how many threads the engine uses in this process. Results do not depend on it.
 
     Parameters
@@ -48,7 +54,7 @@ def set_num_threads(n):
     _core.set_threads(n)
 
 
-def get_num_threads():
+def get_num_threads() -> int:
     """The number of threads that the engine uses."""
     from . import _core
 
@@ -56,7 +62,7 @@ def get_num_threads():
 
 
 @cache
-def version():
+def version() -> str:
     """The version of the installed distribution that holds this package."""
     from importlib import metadata
 
@@ -65,7 +71,7 @@ def version():
     return "unknown"
 
 
-def show_config(mode="stdout"):
+def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     """What this build is made of and runs on.
 
     Parameters
@@ -102,3 +108,4 @@ def show_config(mode="stdout"):
         if isinstance(value, dict):
             value = ", ".join(name if runs else f"{name} (not on this CPU)" for name, runs in value.items())
         sys.stdout.write(f"{key + ':':18}{value}\n")
+    return None

@@ -1,16 +1,22 @@
 """Small data sets that come with fastnn, or are made by a formula."""
 
+from __future__ import annotations
+
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import seeds
 from .arguments import check_float, check_int
 
+if TYPE_CHECKING:
+    from ._typing import Any, NDArray
+
 __all__ = ["load_digits", "make_clock"]
 
 
-def load_digits():
+def load_digits() -> tuple[NDArray[Any], NDArray[Any]]:
     """Load 1797 handwritten digits.
 
     Each is a picture of 8 by 8 pixels; a pixel counts the set points, 0 to 16, of a 4 by 4 block of the
@@ -40,7 +46,7 @@ def load_digits():
         return arrays["images"].astype(np.float32), arrays["labels"].astype(np.int64)
 
 
-def make_clock(n_samples=1000, *, size=16, noise=0.0, random_state=None):
+def make_clock(n_samples=1000, *, size=16, noise=0.0, random_state=None) -> tuple[NDArray[Any], NDArray[Any]]:
     """Draw pictures of a clock's hand, and the hours that they show.
 
     The dial has 24 hours, so that one turn of the hand is a day: 0 is at the top, 6 to the right. A pixel at the

@@ -5,7 +5,10 @@ dtype, so a seed gives the same values everywhere (`Orthogonal` goes through Num
 agrees to rounding).
 """
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +18,9 @@ from .errors import ArgumentError, ArgumentTypeError, ShapeError
 from .registry import Configurable, Registry
 from .seeds import next_seed
 
+if TYPE_CHECKING:
+    from ._typing import Any
+
 # Standard deviation of a standard normal variable restricted to [-2, 2].
 _TRUNCATED_STDDEV = 0.87962566103423978
 
@@ -22,7 +28,7 @@ _TRUNCATED_STDDEV = 0.87962566103423978
 class Initializer(Configurable):
     """Base of initializers: `initializer(shape, dtype)` returns an array."""
 
-    def __call__(self, shape, dtype="float32"):
+    def __call__(self, shape, dtype="float32") -> Any:
         raise NotImplementedError
 
     def clone(self):
@@ -33,9 +39,9 @@ class Initializer(Configurable):
 class RandomInitializer(Initializer):
     """Base of initializers that draw. The same object gives the same values for the same shape."""
 
-    def __init__(self, seed=None):
+    def __init__(self, seed: int | None = None) -> None:
         self.seed = None if seed is None else check_int(type(self).__name__, "seed", seed, low=0)
-        self._drawn_seed = next_seed() if seed is None else self.seed & ((1 << 64) - 1)
+        self._drawn_seed = next_seed() if self.seed is None else self.seed & ((1 << 64) - 1)
 
     def _draw(self, distribution, a, b, shape, dtype):
         out = np.empty(math.prod(shape), np.float64)
@@ -50,10 +56,10 @@ registry = Registry("initializer", Initializer)
 class Zeros(Initializer):
     """All 0."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         pass
 
-    def __call__(self, shape, dtype="float32"):
+    def __call__(self, shape, dtype="float32") -> Any:
         return np.zeros(shape, dtype)
 
 
@@ -61,10 +67,10 @@ class Zeros(Initializer):
 class Ones(Initializer):
     """All 1."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         pass
 
-    def __call__(self, shape, dtype="float32"):
+    def __call__(self, shape, dtype="float32") -> Any:
         return np.ones(shape, dtype)
 
 
@@ -77,10 +83,10 @@ class Constant(Initializer):
     value : float, default 0.0
     """
 
-    def __init__(self, value=0.0):
+    def __init__(self, value=0.0) -> None:
         self.value = check_float("Constant", "value", value)
 
-    def __call__(self, shape, dtype="float32"):
+    def __call__(self, shape, dtype="float32") -> Any:
         return np.full(shape, self.value, dtype)
 
 
@@ -94,12 +100,12 @@ class RandomUniform(RandomInitializer):
     seed : int, optional
     """
 
-    def __init__(self, minval=-0.05, maxval=0.05, seed=None):
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
         self.minval = check_float("RandomUniform", "minval", minval)
         self.maxval = check_float("RandomUniform", "maxval", maxval, low=self.minval)
         super().__init__(seed)
 
-    def __call__(self, shape, dtype="float32"):
+    def __call__(self, shape, dtype="float32") -> Any:
         return self._draw("uniform", self.minval, self.maxval, shape, dtype)
 
 
@@ -113,12 +119,12 @@ class RandomNormal(RandomInitializer):
     seed : int, optional
     """
 
-    def __init__(self, mean=0.0, stddev=0.05, seed=None):
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         self.mean = check_float("RandomNormal", "mean", mean)
         self.stddev = check_float("RandomNormal", "stddev", stddev, low=0)
         super().__init__(seed)
 
-    def __call__(self, shape, dtype="float32"):
+    def __call__(self, shape, dtype="float32") -> Any:
         return self._draw("normal", self.mean, self.stddev, shape, dtype)
 
 
@@ -133,12 +139,12 @@ class TruncatedNormal(RandomInitializer):
     seed : int, optional
     """
 
-    def __init__(self, mean=0.0, stddev=0.05, seed=None):
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         self.mean = check_float("TruncatedNormal", "mean", mean)
         self.stddev = check_float("TruncatedNormal", "stddev", stddev, low=0)
         super().__init__(seed)
 
-    def __call__(self, shape, dtype="float32"):
+    def __call__(self, shape, dtype="float32") -> Any:
         return self._draw("truncated_normal", self.mean, self.stddev, shape, dtype)
 
 
@@ -164,7 +170,13 @@ class VarianceScaling(RandomInitializer):
     seed : int, optional
     """
 
-    def __init__(self, scale=1.0, mode="fan_in", distribution="truncated_normal", seed=None):
+    def __init__(
+        self,
+        scale=1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: int | None = None,
+    ) -> None:
         self.scale = check_float("VarianceScaling", "scale", scale, low=0, exclusive=("low",))
         if mode not in ("fan_in", "fan_out", "fan_avg"):
             raise ArgumentError(
@@ -179,7 +191,7 @@ class VarianceScaling(RandomInitializer):
         self.mode, self.distribution = mode, distribution
         super().__init__(seed)
 
-    def __call__(self, shape, dtype="float32"):
+    def __call__(self, shape, dtype="float32") -> Any:
         fan_in, fan_out = _fans(shape)
         n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, n)
@@ -195,7 +207,7 @@ class VarianceScaling(RandomInitializer):
 class GlorotUniform(VarianceScaling):
     """Uniform in +-sqrt(6 / (fan_in + fan_out)) (Glorot, Bengio, 2010). `seed` : int."""
 
-    def __init__(self, seed=None):
+    def __init__(self, seed: int | None = None) -> None:
         super().__init__(1.0, "fan_avg", "uniform", seed)
 
 
@@ -203,7 +215,7 @@ class GlorotUniform(VarianceScaling):
 class GlorotNormal(VarianceScaling):
     """Truncated normal of deviation sqrt(2 / (fan_in + fan_out)) (Glorot, Bengio, 2010). `seed` : int."""
 
-    def __init__(self, seed=None):
+    def __init__(self, seed: int | None = None) -> None:
         super().__init__(1.0, "fan_avg", "truncated_normal", seed)
 
 
@@ -211,7 +223,7 @@ class GlorotNormal(VarianceScaling):
 class HeUniform(VarianceScaling):
     """Uniform in +-sqrt(6 / fan_in) (He et al., arXiv:1502.01852). `seed` : int."""
 
-    def __init__(self, seed=None):
+    def __init__(self, seed: int | None = None) -> None:
         super().__init__(2.0, "fan_in", "uniform", seed)
 
 
@@ -219,7 +231,7 @@ class HeUniform(VarianceScaling):
 class HeNormal(VarianceScaling):
     """Truncated normal of deviation sqrt(2 / fan_in) (He et al., arXiv:1502.01852). `seed` : int."""
 
-    def __init__(self, seed=None):
+    def __init__(self, seed: int | None = None) -> None:
         super().__init__(2.0, "fan_in", "truncated_normal", seed)
 
 
@@ -227,7 +239,7 @@ class HeNormal(VarianceScaling):
 class LecunUniform(VarianceScaling):
     """Uniform in +-sqrt(3 / fan_in) (LeCun et al., 1998). `seed` : int."""
 
-    def __init__(self, seed=None):
+    def __init__(self, seed: int | None = None) -> None:
         super().__init__(1.0, "fan_in", "uniform", seed)
 
 
@@ -235,7 +247,7 @@ class LecunUniform(VarianceScaling):
 class LecunNormal(VarianceScaling):
     """Truncated normal of deviation sqrt(1 / fan_in) (LeCun et al., 1998). `seed` : int."""
 
-    def __init__(self, seed=None):
+    def __init__(self, seed: int | None = None) -> None:
         super().__init__(1.0, "fan_in", "truncated_normal", seed)
 
 
@@ -249,11 +261,11 @@ class Orthogonal(RandomInitializer):
     seed : int, optional
     """
 
-    def __init__(self, gain=1.0, seed=None):
+    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
         self.gain = check_float("Orthogonal", "gain", gain)
         super().__init__(seed)
 
-    def __call__(self, shape, dtype="float32"):
+    def __call__(self, shape, dtype="float32") -> Any:
         if len(shape) < 2:
             raise ShapeError(f"Orthogonal makes parameters of at least 2 dimensions, got {tuple(shape)}.")
         rows, cols = math.prod(shape[:-1]), shape[-1]

@@ -28,11 +28,14 @@ A file that any version of fastnn wrote loads in every later one, with the same 
 training: tests/golden/files keeps one of every kind of each format, and tests/test_files.py reads them.
 """
 
+from __future__ import annotations
+
 import functools
 import io as _io
 import json
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -57,6 +60,10 @@ from .layers.core import Input
 from .layers.traced import TracedLayer
 from .rows import TracedRows
 from .tabular import Tabular
+
+if TYPE_CHECKING:
+    from ._typing import Any, StrPath
+    from .model import Model
 
 FORMAT = "fastnn 1"
 
@@ -119,14 +126,14 @@ def _producer():
 # ---- writing ----
 
 
-def save(model, filepath, overwrite=True, include_optimizer=True):
+def save(model, filepath: StrPath, overwrite: bool = True, include_optimizer: bool = True) -> None:
     """See `Model.save`."""
     path = _checked_path(filepath, overwrite)
     tensors, metadata = _model_content(model, include_optimizer)
     write_atomically(path, lambda file: write(file, tensors, metadata))
 
 
-def save_weights(model, filepath, overwrite=True):
+def save_weights(model, filepath: StrPath, overwrite: bool = True) -> None:
     """See `Model.save_weights`."""
     path = _checked_path(filepath, overwrite)
     model._needs_built("saving weights")
@@ -410,7 +417,7 @@ class StoredProgram(Layer):
         As in Layer.
     """
 
-    def __init__(self, text, name=None, trainable=True, dtype=None):
+    def __init__(self, text, name: str | None = None, trainable: bool = True, dtype: str | None = None) -> None:
         super().__init__(name=name, trainable=trainable, dtype=dtype)
         self._program = Program.parse(text)
         program = self._program
@@ -442,7 +449,7 @@ class StoredProgram(Layer):
         made = values[0].builder.inline(self._forward, known, self._by_id)
         return made[0] if len(made) == 1 else made
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments as a dict that JSON can hold."""
         return {**super().get_config(), "text": self._text}
 
@@ -473,7 +480,7 @@ def _model_of(program_text):
 # ---- reading ----
 
 
-def load(filepath):
+def load(filepath: StrPath) -> Model:
     """Read what `Model.save` or `Predictor.save` wrote, whatever the file's extension.
 
     Parameters
@@ -622,7 +629,7 @@ def _read_predictor(reader, label):
     return made
 
 
-def load_weights(model, filepath, skip_mismatch=False):
+def load_weights(model, filepath: StrPath, skip_mismatch: bool = False) -> None:
     """See `Model.load_weights`."""
     model._needs_built("loading weights")
     if isinstance(filepath, Mapping):

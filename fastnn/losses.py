@@ -7,7 +7,10 @@ number of rows (see `Loss` for another divisor).
 Every function here takes arrays, and inside a custom loss or metric the symbolic tensors that these receive.
 """
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +19,9 @@ from .arguments import check_float
 from .errors import ArgumentError, ShapeError
 from .registry import Registry, snake_case
 from .rows import EPSILON, RowFunction, TracedRows, WrappedRows, object_of
+
+if TYPE_CHECKING:
+    from ._typing import Any
 
 
 class Loss(RowFunction):
@@ -31,7 +37,12 @@ class Loss(RowFunction):
         Taken for Keras's sake.
     """
 
-    def __init__(self, name=None, reduction="sum_over_batch_size", dtype=None):
+    def __init__(
+        self,
+        name: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        dtype: str | None = None,
+    ) -> None:
         if reduction not in ("sum_over_batch_size", "mean", "mean_with_sample_weight"):
             raise ArgumentError(
                 f"{type(self).__name__}: reduction must be 'sum_over_batch_size' or 'mean_with_sample_weight', "
@@ -43,7 +54,7 @@ class Loss(RowFunction):
             )
         self.reduction, self.name, self.dtype = reduction, name or snake_case(type(self).__name__), None
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(self, y_true, y_pred, sample_weight=None) -> Any:
         """Return the loss of a batch of arrays as a float.
 
         Parameters
@@ -66,7 +77,12 @@ registry = Registry("loss", Loss)
 class _Plain(Loss):
     """A loss without arguments of its own."""
 
-    def __init__(self, reduction="sum_over_batch_size", name=None, dtype=None):
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(name, reduction, dtype)
 
 
@@ -124,7 +140,13 @@ class CosineSimilarity(Loss):
         See `Loss`.
     """
 
-    def __init__(self, axis=-1, reduction="sum_over_batch_size", name="cosine_similarity", dtype=None):
+    def __init__(
+        self,
+        axis=-1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "cosine_similarity",
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(name, reduction, dtype)
         self.axis = _check_last_axis("CosineSimilarity", axis)
 
@@ -148,7 +170,13 @@ class Huber(Loss):
 
     op, arguments = "huber", ("delta",)
 
-    def __init__(self, delta=1.0, reduction="sum_over_batch_size", name="huber_loss", dtype=None):
+    def __init__(
+        self,
+        delta: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "huber_loss",
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(name, reduction, dtype)
         self.delta = check_float("Huber", "delta", delta, low=0, exclusive=("low",))
 
@@ -178,7 +206,13 @@ class Quantile(Loss):
         See `Loss`.
     """
 
-    def __init__(self, quantiles=0.5, reduction="sum_over_batch_size", name="quantile", dtype=None):
+    def __init__(
+        self,
+        quantiles=0.5,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "quantile",
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(name, reduction, dtype)
         given = quantiles if isinstance(quantiles, (list, tuple, np.ndarray)) else [quantiles]
         checked = [
@@ -229,8 +263,12 @@ class GaussianNegativeLogLikelihood(Loss):
     least = 2
 
     def __init__(
-        self, full=False, reduction="sum_over_batch_size", name="gaussian_negative_log_likelihood", dtype=None
-    ):
+        self,
+        full=False,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "gaussian_negative_log_likelihood",
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(name, reduction, dtype)
         self.full = bool(full)
 
@@ -258,13 +296,13 @@ class GaussianNegativeLogLikelihood(Loss):
 class _Crossentropy(Loss):
     def __init__(
         self,
-        from_logits=False,
-        label_smoothing=0.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
         axis=-1,
-        reduction="sum_over_batch_size",
-        name=None,
-        dtype=None,
-    ):
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(name, reduction, dtype)
         _set_crossentropy(self, from_logits, label_smoothing, axis)
 
@@ -344,13 +382,13 @@ class SparseCategoricalCrossentropy(Loss):
 
     def __init__(
         self,
-        from_logits=False,
+        from_logits: bool = False,
         ignore_class=None,
-        reduction="sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         axis=-1,
-        name="sparse_categorical_crossentropy",
-        dtype=None,
-    ):
+        name: str | None = "sparse_categorical_crossentropy",
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(name, reduction, dtype)
         self.ignore_class = _check_ignore_class("SparseCategoricalCrossentropy", ignore_class)
         self.from_logits = bool(from_logits)
@@ -399,13 +437,13 @@ class BinaryFocalCrossentropy(Loss):
         apply_class_balancing=False,
         alpha=0.25,
         gamma=2.0,
-        from_logits=False,
-        label_smoothing=0.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
         axis=-1,
-        reduction="sum_over_batch_size",
-        name="binary_focal_crossentropy",
-        dtype=None,
-    ):
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "binary_focal_crossentropy",
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(name, reduction, dtype)
         _set_crossentropy(self, from_logits, label_smoothing, axis)
         self.apply_class_balancing = bool(apply_class_balancing)
@@ -449,13 +487,13 @@ class CategoricalFocalCrossentropy(Loss):
         self,
         alpha=0.25,
         gamma=2.0,
-        from_logits=False,
-        label_smoothing=0.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
         axis=-1,
-        reduction="sum_over_batch_size",
-        name="categorical_focal_crossentropy",
-        dtype=None,
-    ):
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "categorical_focal_crossentropy",
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(name, reduction, dtype)
         _set_crossentropy(self, from_logits, label_smoothing, axis)
         owner = "CategoricalFocalCrossentropy"
@@ -534,7 +572,7 @@ class CategoricalHinge(_Plain):
 class _Overlap(Loss):
     """A loss of sums over all elements of the batch: one number, whatever the rows."""
 
-    def __init__(self, name, reduction, axis, dtype):
+    def __init__(self, name: str | None, reduction: str | None, axis, dtype: str | None) -> None:
         super().__init__(name, reduction, dtype)
         if axis is not None:
             raise ArgumentError(
@@ -559,7 +597,13 @@ class Dice(_Overlap):
     One number a batch: it takes no sample weights, and what `evaluate` gives depends on the batch size.
     """
 
-    def __init__(self, reduction="sum_over_batch_size", name="dice", axis=None, dtype=None):
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "dice",
+        axis=None,
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(name, reduction, axis, dtype)
 
     def values(self, y_true, y_pred):
@@ -588,8 +632,14 @@ class Tversky(_Overlap):
     """
 
     def __init__(
-        self, alpha=0.5, beta=0.5, reduction="sum_over_batch_size", name="tversky", axis=None, dtype=None
-    ):
+        self,
+        alpha=0.5,
+        beta=0.5,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "tversky",
+        axis=None,
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(name, reduction, axis, dtype)
         self.alpha = check_float("Tversky", "alpha", alpha, low=0)
         self.beta = check_float("Tversky", "beta", beta, low=0)
@@ -618,7 +668,14 @@ class LossFunctionWrapper(WrappedRows, Loss):
         Further arguments of `fn`.
     """
 
-    def __init__(self, fn, reduction="sum_over_batch_size", name=None, dtype=None, **kwargs):
+    def __init__(
+        self,
+        fn,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: str | None = None,
+        **kwargs,
+    ) -> None:
         self.wrap(fn, kwargs)
         super().__init__(name or getattr(fn, "__name__", None), reduction, dtype)
 
@@ -643,8 +700,8 @@ class TracedLoss(TracedRows, Loss):
     """
 
     def __init__(
-        self, program, constants, name, sparse=False, scalar=False, reduction="sum_over_batch_size"
-    ):
+        self, program, constants, name: str | None, sparse=False, scalar=False, reduction: str | None = "sum_over_batch_size"
+    ) -> None:
         super().__init__(name, reduction)
         self.restore(program, constants, sparse, scalar)
 

@@ -1,9 +1,12 @@
 """Many models at a time: each trained by one thread, as many side by side as there are cores."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import queue
 import threading
+from typing import TYPE_CHECKING
 
 from . import _core, data, feed, progress, seeds
 from .arguments import check_int
@@ -12,10 +15,23 @@ from .errors import ArgumentError, ArgumentTypeError, FastNNError
 from .model import Model
 from .training import check_verbose
 
+if TYPE_CHECKING:
+    from ._typing import Any
+    from .history import History
+
 
 def fit_many(
-    models, x=None, y=None, indices=None, *, callbacks=None, seed=None, resume=None, verbose="auto", **fit_args
-):
+    models,
+    x=None,
+    y=None,
+    indices=None,
+    *,
+    callbacks=None,
+    seed: int | None = None,
+    resume=None,
+    verbose: int | str = "auto",
+    **fit_args,
+) -> list[History]:
     """Train several models on the same data, spread over the cores.
 
     Parameters
@@ -158,7 +174,7 @@ class Run(progress.Silent):
 
     live = True
 
-    def __init__(self, position, model, arguments):
+    def __init__(self, position, model, arguments) -> None:
         self.position, self.model, self.arguments = position, model, arguments
         epochs, first = (
             check_int("fit_many", name, arguments.get(name, default), 0)
@@ -167,7 +183,8 @@ class Run(progress.Silent):
         self.label = f"model {position}, {getattr(model, '_label', type(model).__name__)}"
         self.epochs = max(1, epochs - first)
         self.done = 0.0  # epochs
-        self.loss = self.history = None
+        self.loss: float | None = None
+        self.history: Any = None
 
     def train(self, x, y, stop):
         self.stop = stop

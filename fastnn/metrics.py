@@ -4,8 +4,10 @@ A metric is the mean of one value per row, or a tally: counts and sums over all 
 a function. Both are computed while the pass runs; what is left for Python is one value at its end.
 """
 
+from __future__ import annotations
+
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,6 +17,9 @@ from .errors import ArgumentError, ShapeError
 from .graph import Value
 from .registry import Registry, snake_case
 from .rows import EPSILON, RowFunction, TracedRows, WrappedRows, object_of
+
+if TYPE_CHECKING:
+    from ._typing import Any
 
 _LOWEST = -1e10  # Keras 3's stand-in for minus infinity
 
@@ -31,7 +36,7 @@ class Metric(RowFunction):
         Taken for Keras's sake.
     """
 
-    def __init__(self, name=None, dtype=None):
+    def __init__(self, name: str | None = None, dtype: str | None = None) -> None:
         if dtype is not None:
             raise ArgumentError(
                 f"{type(self).__name__}: a metric has the dtype of its model, "
@@ -65,7 +70,7 @@ class Metric(RowFunction):
         """Forget what was counted in."""
         self._total = self._weight = 0.0
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(self, y_true, y_pred, sample_weight=None) -> Any:
         """`update_state`, then `result`."""
         self.update_state(y_true, y_pred, sample_weight)
         return self.result()
@@ -183,7 +188,7 @@ class BinaryAccuracy(Metric):
 
     op, arguments = "binary_accuracy", ("threshold",)
 
-    def __init__(self, name="binary_accuracy", dtype=None, threshold=0.5):
+    def __init__(self, name: str | None = "binary_accuracy", dtype: str | None = None, threshold: float = 0.5) -> None:
         super().__init__(name, dtype)
         self.threshold = check_float("BinaryAccuracy", "threshold", threshold)
 
@@ -203,7 +208,7 @@ class SparseCategoricalAccuracy(Metric):
 
 
 class _TopK(Metric):
-    def __init__(self, k, name, dtype):
+    def __init__(self, k: int, name: str | None, dtype: str | None) -> None:
         super().__init__(name, dtype)
         self.k = check_int(type(self).__name__, "k", k, 1)
 
@@ -225,7 +230,7 @@ class TopKCategoricalAccuracy(_TopK):
     dtype : None
     """
 
-    def __init__(self, k=5, name="top_k_categorical_accuracy", dtype=None):
+    def __init__(self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: str | None = None) -> None:
         super().__init__(k, name, dtype)
 
     def values(self, y_true, y_pred):
@@ -247,7 +252,13 @@ class SparseTopKCategoricalAccuracy(_TopK):
 
     sparse = True
 
-    def __init__(self, k=5, name="sparse_top_k_categorical_accuracy", dtype=None, from_sorted_ids=False):
+    def __init__(
+        self,
+        k: int = 5,
+        name: str | None = "sparse_top_k_categorical_accuracy",
+        dtype: str | None = None,
+        from_sorted_ids=False,
+    ) -> None:
         super().__init__(k, name, dtype)
         if from_sorted_ids:
             raise ArgumentError(
@@ -325,7 +336,7 @@ class CosineSimilarity(Metric):
         Only -1 is supported.
     """
 
-    def __init__(self, name="cosine_similarity", dtype=None, axis=-1):
+    def __init__(self, name: str | None = "cosine_similarity", dtype: str | None = None, axis=-1) -> None:
         super().__init__(name, dtype)
         self.axis = losses.CosineSimilarity(axis).axis
 
@@ -345,7 +356,7 @@ class LogCoshError(_OfLoss):
 
     loss = losses.LogCosh
 
-    def __init__(self, name="logcosh", dtype=None):
+    def __init__(self, name: str | None = "logcosh", dtype: str | None = None) -> None:
         super().__init__(name, dtype)
 
 
@@ -398,7 +409,13 @@ class BinaryCrossentropy(_OfLoss):
 
     loss = losses.BinaryCrossentropy
 
-    def __init__(self, name="binary_crossentropy", dtype=None, from_logits=False, label_smoothing=0):
+    def __init__(
+        self,
+        name: str | None = "binary_crossentropy",
+        dtype: str | None = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0,
+    ) -> None:
         super().__init__(name, dtype)
         self.from_logits, self.label_smoothing = bool(from_logits), label_smoothing
         self._loss()
@@ -424,8 +441,13 @@ class CategoricalCrossentropy(_OfLoss):
     loss = losses.CategoricalCrossentropy
 
     def __init__(
-        self, name="categorical_crossentropy", dtype=None, from_logits=False, label_smoothing=0, axis=-1
-    ):
+        self,
+        name: str | None = "categorical_crossentropy",
+        dtype: str | None = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0,
+        axis=-1,
+    ) -> None:
         super().__init__(name, dtype)
         self.from_logits, self.label_smoothing, self.axis = bool(from_logits), label_smoothing, axis
         self._loss()
@@ -453,12 +475,12 @@ class SparseCategoricalCrossentropy(_OfLoss):
 
     def __init__(
         self,
-        name="sparse_categorical_crossentropy",
-        dtype=None,
-        from_logits=False,
+        name: str | None = "sparse_categorical_crossentropy",
+        dtype: str | None = None,
+        from_logits: bool = False,
         ignore_class=None,
         axis=-1,
-    ):
+    ) -> None:
         super().__init__(name, dtype)
         self.from_logits, self.ignore_class, self.axis = bool(from_logits), ignore_class, axis
         self._loss()
@@ -498,7 +520,9 @@ class _Thresholds(Tally):
     """
 
     levels = (0.5,)
-    top_k = class_id = label_weights = None
+    top_k: int | None = None
+    class_id: int | None = None
+    label_weights: Any = None
     multi_label = from_logits = False
 
     def check_shape(self, output, shape):
@@ -585,7 +609,7 @@ class _Count(_Thresholds):
     dtype : None
     """
 
-    def __init__(self, thresholds=None, name=None, dtype=None):
+    def __init__(self, thresholds=None, name: str | None = None, dtype: str | None = None) -> None:
         super().__init__(name, dtype)
         self.thresholds, self.levels = _checked_levels(type(self).__name__, thresholds, 0.5)
 
@@ -623,7 +647,14 @@ class FalseNegatives(_Count):
 
 
 class _Share(_Thresholds):
-    def __init__(self, thresholds=None, top_k=None, class_id=None, name=None, dtype=None):
+    def __init__(
+        self,
+        thresholds=None,
+        top_k=None,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(name, dtype)
         owner = type(self).__name__
         self.top_k = None if top_k is None else check_int(owner, "top_k", top_k, 1)
@@ -672,7 +703,7 @@ class _Best(_Thresholds):
     bound: str
     measures: tuple[str, str]
 
-    def __init__(self, bound, num_thresholds, class_id, name, dtype):
+    def __init__(self, bound, num_thresholds: int, class_id: int | None, name: str | None, dtype: str | None) -> None:
         super().__init__(name, dtype)
         owner = type(self).__name__
         setattr(self, self.bound, check_float(owner, self.bound, bound, low=0, high=1))
@@ -706,7 +737,14 @@ class SensitivityAtSpecificity(_Best):
     __doc__ = _BEST.format("Sensitivity, which is recall,", "specificity, tn / (tn + fp),", "specificity")
     bound, measures = "specificity", ("specificity", "recall")
 
-    def __init__(self, specificity, num_thresholds=200, class_id=None, name=None, dtype=None):
+    def __init__(
+        self,
+        specificity,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(specificity, num_thresholds, class_id, name, dtype)
 
 
@@ -715,7 +753,14 @@ class SpecificityAtSensitivity(_Best):
     __doc__ = _BEST.format("Specificity, tn / (tn + fp),", "sensitivity, which is recall,", "sensitivity")
     bound, measures = "sensitivity", ("recall", "specificity")
 
-    def __init__(self, sensitivity, num_thresholds=200, class_id=None, name=None, dtype=None):
+    def __init__(
+        self,
+        sensitivity,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(sensitivity, num_thresholds, class_id, name, dtype)
 
 
@@ -724,7 +769,14 @@ class PrecisionAtRecall(_Best):
     __doc__ = _BEST.format("Precision", "recall", "recall")
     bound, measures = "recall", ("recall", "precision")
 
-    def __init__(self, recall, num_thresholds=200, class_id=None, name=None, dtype=None):
+    def __init__(
+        self,
+        recall,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(recall, num_thresholds, class_id, name, dtype)
 
 
@@ -733,7 +785,14 @@ class RecallAtPrecision(_Best):
     __doc__ = _BEST.format("Recall", "precision", "precision")
     bound, measures = "precision", ("precision", "recall")
 
-    def __init__(self, precision, num_thresholds=200, class_id=None, name=None, dtype=None):
+    def __init__(
+        self,
+        precision: int,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(precision, num_thresholds, class_id, name, dtype)
 
 
@@ -767,17 +826,17 @@ class AUC(_Thresholds):
 
     def __init__(
         self,
-        num_thresholds=200,
+        num_thresholds: int = 200,
         curve="ROC",
         summation_method="interpolation",
-        name=None,
-        dtype=None,
+        name: str | None = None,
+        dtype: str | None = None,
         thresholds=None,
         multi_label=False,
         num_labels=None,
         label_weights=None,
-        from_logits=False,
-    ):
+        from_logits: bool = False,
+    ) -> None:
         super().__init__(name, dtype)
         for what, value, known in (
             ("curve", curve, ("ROC", "PR")),
@@ -798,7 +857,7 @@ class AUC(_Thresholds):
         if num_labels is not None and not multi_label:
             raise ArgumentError(f"AUC: num_labels goes with multi_label=True, got {num_labels!r}.")
         self.num_labels = None if num_labels is None else check_int("AUC", "num_labels", num_labels, 1)
-        self.label_weights = None
+        self.label_weights: Any = None
         if label_weights is not None:
             self.label_weights = [check_float("AUC", "each label weight", w, low=0) for w in label_weights]
 
@@ -878,7 +937,14 @@ class FBetaScore(_TwoDimensional):
     dtype : None
     """
 
-    def __init__(self, average=None, beta=1.0, threshold=None, name="fbeta_score", dtype=None):
+    def __init__(
+        self,
+        average=None,
+        beta=1.0,
+        threshold: float | None = None,
+        name: str | None = "fbeta_score",
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(name, dtype)
         owner = type(self).__name__
         if average not in (None, "micro", "macro", "weighted"):
@@ -923,7 +989,13 @@ class F1Score(FBetaScore):
     name : str, default "f1_score"
     """
 
-    def __init__(self, average=None, threshold=None, name="f1_score", dtype=None):
+    def __init__(
+        self,
+        average=None,
+        threshold: float | None = None,
+        name: str | None = "f1_score",
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(average, 1.0, threshold, name, dtype)
 
 
@@ -946,7 +1018,13 @@ class R2Score(_TwoDimensional):
     from 0 compared with their spread.
     """
 
-    def __init__(self, class_aggregation="uniform_average", num_regressors=0, name="r2_score", dtype=None):
+    def __init__(
+        self,
+        class_aggregation="uniform_average",
+        num_regressors=0,
+        name: str | None = "r2_score",
+        dtype: str | None = None,
+    ) -> None:
         super().__init__(name, dtype)
         if class_aggregation not in (None, "uniform_average", "variance_weighted_average"):
             raise ArgumentError(
@@ -1002,7 +1080,13 @@ class ConfusionMatrix(Tally):
 
     sparse = None
 
-    def __init__(self, num_classes, name="confusion_matrix", dtype=None, threshold=0.5):
+    def __init__(
+        self,
+        num_classes: int,
+        name: str | None = "confusion_matrix",
+        dtype: str | None = None,
+        threshold: float = 0.5,
+    ) -> None:
         super().__init__(name, dtype)
         self.num_classes = check_int("ConfusionMatrix", "num_classes", num_classes, 2)
         self.threshold = check_float("ConfusionMatrix", "threshold", threshold)
@@ -1050,7 +1134,7 @@ class MeanMetricWrapper(WrappedRows, Metric):
         Further arguments of `fn`.
     """
 
-    def __init__(self, fn, name=None, dtype=None, **kwargs):
+    def __init__(self, fn, name: str | None = None, dtype: str | None = None, **kwargs) -> None:
         self.wrap(fn, kwargs)
         super().__init__(name or getattr(fn, "__name__", None), dtype)
 
@@ -1059,7 +1143,7 @@ class MeanMetricWrapper(WrappedRows, Metric):
 class TracedMetric(TracedRows, Metric):
     """A user's own metric as a model file keeps it; see `losses.TracedLoss` for the arguments."""
 
-    def __init__(self, program, constants, name, sparse=False, scalar=False):
+    def __init__(self, program, constants, name: str | None, sparse=False, scalar=False) -> None:
         super().__init__(name)
         self.restore(program, constants, sparse, scalar)
 

@@ -1,7 +1,10 @@
 """Model and Sequential: networks that train, evaluate and predict."""
 
+from __future__ import annotations
+
 import contextlib
 from types import FunctionType, MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,6 +33,11 @@ from .sparse import Rows
 from .structure import any_symbolic, flatten, metrics_per_output, per_output, shape_like, unique
 from .tabular import Tabular, check_names
 from .training import Arrays, Hooks, Trainer, check_verbose, validation_epochs
+
+if TYPE_CHECKING:
+    from ._typing import Any, Callable, Mapping, NDArray, Sequence, StrPath
+    from .optimizers import Optimizer
+    from .predictor import Predictor, StructuredPredictor
 
 _TRAIN_ROWS = 32  # batch_size=None, as in Keras
 _PREDICT_ROWS = 256  # the same where nothing but speed depends on it
@@ -81,7 +89,15 @@ class Model(Layer):
     parameters. Called on arrays it predicts.
     """
 
-    def __init__(self, inputs=None, outputs=None, name=None, dtype=None, device="cpu", trainable=True):
+    def __init__(
+        self,
+        inputs=None,
+        outputs=None,
+        name: str | None = None,
+        dtype: str | None = None,
+        device="cpu",
+        trainable: bool = True,
+    ) -> None:
         if inputs is None or outputs is None:
             raise ArgumentError(
                 "Model needs inputs and outputs, for example Model(x, y); Sequential takes a list of layers"
@@ -295,7 +311,7 @@ class Model(Layer):
         self._needs_built("its Program")
         return self._forward if self._compiled is None else self._compiled.program
 
-    def get_weights(self):
+    def get_weights(self) -> list[NDArray[Any]]:
         """list of ndarray: the values of `weights`, all of one step where `fit` runs in another thread."""
         if not self.built:
             return []
@@ -310,7 +326,7 @@ class Model(Layer):
         """Pairs of tensor id and Parameter of the engine: the weights, and constants of layers and losses."""
         return self._compiled.params if self._compiled else self._params
 
-    def get_layer(self, name=None, index=None):
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of that name, or at that index.
 
         Raises
@@ -345,7 +361,7 @@ class Model(Layer):
         made = replay(self._inputs, self._outputs, values)
         return made[0] if len(made) == 1 else made
 
-    def __call__(self, *inputs, training=None):
+    def __call__(self, *inputs, training=None) -> Any:  # type: ignore[override]
         """On arrays: the outputs, as `predict` gives them. On symbolic tensors: a symbolic tensor.
 
         Parameters
@@ -366,16 +382,16 @@ class Model(Layer):
 
     def compile(
         self,
-        optimizer="rmsprop",
+        optimizer: str | Mapping[str, Any] | Optimizer = "rmsprop",
         loss=None,
-        loss_weights=None,
-        metrics=None,
-        weighted_metrics=None,
-        run_eagerly=False,
-        steps_per_execution=1,
-        jit_compile="auto",
-        auto_scale_loss=True,
-    ):
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int | str = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
         """Choose what training minimises and how.
 
         Parameters
@@ -615,27 +631,27 @@ class Model(Layer):
         self,
         x=None,
         y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
+        batch_size: int | str | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
         callbacks=None,
-        validation_split=0.0,
+        validation_split: float = 0.0,
         validation_data=None,
         shuffle=True,
         class_weight=None,
         sample_weight=None,
-        initial_epoch=0,
-        steps_per_epoch=None,
-        validation_steps=None,
-        validation_batch_size=None,
-        validation_freq=1,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | str | None = None,
+        validation_freq: int | Sequence[int] = 1,
         *,
         indices=None,
-        seed=None,
-        check_finite=True,
-        max_seconds=None,
+        seed: int | None = None,
+        check_finite: bool = True,
+        max_seconds: float | None = None,
         resume=None,
-    ):
+    ) -> History:
         """Train on arrays, or on an iterable of batches.
 
         Parameters
@@ -921,15 +937,15 @@ class Model(Layer):
         self,
         x=None,
         y=None,
-        batch_size=None,
-        verbose="auto",
+        batch_size: int | str | None = None,
+        verbose: int | str = "auto",
         sample_weight=None,
         steps=None,
         callbacks=None,
-        return_dict=False,
+        return_dict: bool = False,
         *,
-        check_finite=True,
-    ):
+        check_finite: bool = True,
+    ) -> Any:
         """Loss and metrics on arrays, or on an iterable of batches.
 
         Parameters
@@ -996,7 +1012,16 @@ class Model(Layer):
             return dict(zip(self._value_names, values))
         return values[0] if len(values) == 1 else values
 
-    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None, *, check_finite=True):
+    def predict(
+        self,
+        x,
+        batch_size: int | str | None = None,
+        verbose: int | str = "auto",
+        steps=None,
+        callbacks=None,
+        *,
+        check_finite: bool = True,
+    ) -> Any:
         """Outputs for arrays, or for the batches of an iterable.
 
         Parameters
@@ -1092,8 +1117,8 @@ class Model(Layer):
         return shape_like(self._output_form, made)
 
     def train_on_batch(
-        self, x, y=None, sample_weight=None, class_weight=None, return_dict=False, *, check_finite=True
-    ):
+        self, x, y=None, sample_weight=None, class_weight=None, return_dict: bool = False, *, check_finite: bool = True
+    ) -> Any:
         """One optimizer step on all samples given.
 
         Returns
@@ -1137,13 +1162,13 @@ class Model(Layer):
             values = self._values(session.results(), count)
         return self._returned(values, return_dict)
 
-    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict: bool = False) -> Any:
         """Loss and metrics of one batch, as `evaluate` returns them."""
         return self.evaluate(
             x, y, batch_size="full", verbose=0, sample_weight=sample_weight, return_dict=return_dict
         )
 
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x) -> Any:
         """Outputs for one batch, as `predict` returns them."""
         return self.predict(x, batch_size="full", verbose=0)
 
@@ -1307,7 +1332,7 @@ class Model(Layer):
             self._updater = runtime, Updater(self)
         self._updater[1].apply(gradients, [p.name for _, p in self._params if p.trainable])
 
-    def freeze(self, weights=None, validation_data=None):
+    def freeze(self, weights=None, validation_data=None) -> Predictor | StructuredPredictor:
         """A Predictor: a snapshot of the network and its weights for the fastest calls.
 
         Parameters
@@ -1359,7 +1384,7 @@ class Model(Layer):
 
     # -- files --
 
-    def save(self, filepath, overwrite=True, include_optimizer=True):
+    def save(self, filepath: StrPath, overwrite: bool = True, include_optimizer: bool = True) -> None:
         """Write the model to one file: layers, weights, compile settings and optimizer state.
 
         Parameters
@@ -1382,13 +1407,13 @@ class Model(Layer):
 
         io.save(self, filepath, overwrite, include_optimizer)
 
-    def save_weights(self, filepath, overwrite=True):
+    def save_weights(self, filepath: StrPath, overwrite: bool = True) -> None:
         """Write the parameters alone, by name, to one file; see `load_weights`."""
         from . import io
 
         io.save_weights(self, filepath, overwrite)
 
-    def load_weights(self, filepath, skip_mismatch=False):
+    def load_weights(self, filepath: StrPath, skip_mismatch: bool = False) -> None:
         """Read parameters, all of them or none: from fastnn's files, Keras's, safetensors or a mapping.
 
         Parameters
@@ -1423,7 +1448,7 @@ class Model(Layer):
 
         io.load_weights(self, filepath, skip_mismatch)
 
-    def export(self, filepath, overwrite=True):
+    def export(self, filepath: StrPath, overwrite: bool = True) -> None:
         """Write what the network computes outside training, for other runtimes: see `fastnn.onnx.to_onnx`.
 
         Parameters
@@ -1490,7 +1515,7 @@ class Model(Layer):
 
         return io.from_bytes, (io.to_bytes(self),)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The layers and how they are connected, as a dict that JSON can hold; see `from_config`."""
         from . import io
 
@@ -1506,7 +1531,7 @@ class Model(Layer):
 
     # -- text --
 
-    def summary(self, line_length=None, print_fn=None):
+    def summary(self, line_length: int | None = None, print_fn: Callable[[str], object] | None = None) -> None:
         """Print a table of the layers: output shapes, parameters, and operations for one sample.
 
         Below it stand the memory that the parameters take, and for one sample that of what the layers
@@ -1619,8 +1644,17 @@ class Sequential(Model):
         As in Model.
     """
 
-    def __init__(self, layers=None, name=None, dtype=None, device="cpu", trainable=True):
-        self._layers, self._made, self._source = [], [], None
+    def __init__(
+        self,
+        layers=None,
+        name: str | None = None,
+        dtype: str | None = None,
+        device="cpu",
+        trainable: bool = True,
+    ) -> None:
+        self._layers: list = []
+        self._made: list = []
+        self._source = None
         self._prepare(name, dtype, device, trainable)
         if layers is not None and not isinstance(layers, (list, tuple)):
             raise ArgumentTypeError(f"Sequential takes a list of layers, got {type(layers).__name__}")
@@ -1628,7 +1662,7 @@ class Sequential(Model):
             self._append(layer)
         self._chain()
 
-    def add(self, layer):
+    def add(self, layer) -> None:
         """Append a layer, or an `Input` in front. A compiled model keeps its settings, not its moments.
 
         Raises
@@ -1668,7 +1702,7 @@ class Sequential(Model):
         else:
             self._source = layer
 
-    def pop(self):
+    def pop(self) -> None:
         """Take the last layer off and return it."""
         if not self._layers:
             raise ArgumentError(f"{self._label} has no layers to take off")
@@ -1676,7 +1710,7 @@ class Sequential(Model):
         self._chain()
         return layer
 
-    def build(self, shape=None):
+    def build(self, shape=None) -> None:
         """Make the parameters for inputs of `shape`, the batch (None) included."""
         if self._source is None and shape is not None:
             self._begin_with(

@@ -1,6 +1,9 @@
 """Optimizers: arguments and the update op of each, named and defined as in Keras 3 (Rprop: in PyTorch)."""
 
+from __future__ import annotations
+
 import weakref
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,6 +12,9 @@ from .arguments import check_float, check_int
 from .errors import ArgumentError, NotCompiledError, UnknownNameError
 from .registry import Configurable, Registry, auto_name, constructor_arguments, snake_case
 from .schedules import LearningRateSchedule
+
+if TYPE_CHECKING:
+    from ._typing import Any, Callable, Mapping
 
 # Arguments of Keras 3 that fastnn does not have, with the values at which they do nothing.
 _UNSUPPORTED = {
@@ -45,18 +51,18 @@ class Optimizer(Configurable):
 
     def __init__(
         self,
-        learning_rate,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        name=None,
+        learning_rate: float | Mapping[str, Any] | Callable[[int], float],
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
         **kwargs,
-    ):
+    ) -> None:
         owner = type(self).__name__
         for argument, value in kwargs.items():
             if argument not in _UNSUPPORTED:
-                known = {*constructor_arguments(type(self)), *constructor_arguments(Optimizer)}
+                known = {*constructor_arguments(type(self)), *constructor_arguments(Optimizer)}  # type: ignore[arg-type]
                 raise UnknownNameError.among(f"argument of {owner}", argument, known)
             if value not in _UNSUPPORTED[argument]:
                 raise ArgumentError(f"{owner}: {argument} is not supported, leave it out (got {value!r}).")
@@ -136,7 +142,7 @@ class Optimizer(Configurable):
         """(op, attrs) of the node that updates one parameter."""
         raise NotImplementedError
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments as a dict that JSON can hold."""
         config = super().get_config()
         if isinstance(self._learning_rate, LearningRateSchedule):
@@ -166,16 +172,16 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        learning_rate=0.01,
-        momentum=0.0,
-        nesterov=False,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        name=None,
+        learning_rate: float | Mapping[str, Any] | Callable[[int], float] = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name, **kwargs)
         self.momentum = check_float("SGD", "momentum", momentum, low=0, high=1)
         self.nesterov = bool(nesterov)
@@ -208,18 +214,18 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        learning_rate=0.001,
-        rho=0.9,
-        momentum=0.0,
-        epsilon=1e-7,
-        centered=False,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        name=None,
+        learning_rate: float | Mapping[str, Any] | Callable[[int], float] = 0.001,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        epsilon: float = 1e-7,
+        centered: bool = False,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name, **kwargs)
         self.rho = check_float("RMSprop", "rho", rho, low=0, high=1)
         self.momentum = check_float("RMSprop", "momentum", momentum, low=0, high=1)
@@ -257,18 +263,18 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        learning_rate=0.001,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-7,
-        amsgrad=False,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        name=None,
+        learning_rate: float | Mapping[str, Any] | Callable[[int], float] = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name, **kwargs)
         owner = type(self).__name__
         self.beta_1 = check_float(owner, "beta_1", beta_1, low=0, high=1, exclusive=("high",))
@@ -302,18 +308,18 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        learning_rate=0.001,
-        weight_decay=0.004,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-7,
-        amsgrad=False,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        name=None,
+        learning_rate: float | Mapping[str, Any] | Callable[[int], float] = 0.001,
+        weight_decay: float | None = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
         **kwargs,
-    ):
+    ) -> None:
         weight_decay = check_float("AdamW", "weight_decay", weight_decay, low=0)
         super().__init__(
             learning_rate,
@@ -346,16 +352,16 @@ class Adagrad(Optimizer):
 
     def __init__(
         self,
-        learning_rate=0.001,
+        learning_rate: float | Mapping[str, Any] | Callable[[int], float] = 0.001,
         initial_accumulator_value=0.1,
-        epsilon=1e-7,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        name=None,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name, **kwargs)
         self.initial_accumulator_value = check_float(
             "Adagrad", "initial_accumulator_value", initial_accumulator_value, low=0
@@ -388,16 +394,16 @@ class Adadelta(Optimizer):
 
     def __init__(
         self,
-        learning_rate=0.001,
-        rho=0.95,
-        epsilon=1e-7,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        name=None,
+        learning_rate: float | Mapping[str, Any] | Callable[[int], float] = 0.001,
+        rho: float = 0.95,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name, **kwargs)
         self.rho = check_float("Adadelta", "rho", rho, low=0, high=1)
         self.epsilon = check_float("Adadelta", "epsilon", epsilon, low=0)
@@ -425,17 +431,17 @@ class Nadam(Optimizer):
 
     def __init__(
         self,
-        learning_rate=0.001,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-7,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        name=None,
+        learning_rate: float | Mapping[str, Any] | Callable[[int], float] = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name, **kwargs)
         self.beta_1 = check_float("Nadam", "beta_1", beta_1, low=0, high=1, exclusive=("high",))
         self.beta_2 = check_float("Nadam", "beta_2", beta_2, low=0, high=1, exclusive=("high",))
@@ -469,16 +475,16 @@ class Lion(Optimizer):
 
     def __init__(
         self,
-        learning_rate=0.001,
-        beta_1=0.9,
-        beta_2=0.99,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        name=None,
+        learning_rate: float | Mapping[str, Any] | Callable[[int], float] = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.99,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name, **kwargs)
         self.beta_1 = check_float("Lion", "beta_1", beta_1, low=0, high=1, exclusive=("low",))
         self.beta_2 = check_float("Lion", "beta_2", beta_2, low=0, high=1)
@@ -509,7 +515,13 @@ class Rprop(Optimizer):
 
     full_batch = True
 
-    def __init__(self, learning_rate=0.01, etas=(0.5, 1.2), step_sizes=(1e-6, 50.0), name=None):
+    def __init__(
+        self,
+        learning_rate: float | Mapping[str, Any] | Callable[[int], float] = 0.01,
+        etas=(0.5, 1.2),
+        step_sizes=(1e-6, 50.0),
+        name: str | None = None,
+    ) -> None:
         super().__init__(learning_rate, name=name)
         low, high = self._pair("etas", etas)
         self.etas = (
@@ -580,13 +592,13 @@ class LBFGS(_SecondOrder):
 
     def __init__(
         self,
-        learning_rate=1.0,
+        learning_rate: float | Mapping[str, Any] | Callable[[int], float] = 1.0,
         history_size=10,
         max_line_search=25,
         tolerance_grad=1e-7,
         tolerance_change=1e-9,
-        name=None,
-    ):
+        name: str | None = None,
+    ) -> None:
         super().__init__(learning_rate, name=name)
         self.history_size = check_int("LBFGS", "history_size", history_size, 1)
         self.max_line_search = check_int("LBFGS", "max_line_search", max_line_search, 1)
@@ -634,8 +646,8 @@ class LevenbergMarquardt(_SecondOrder):
         tolerance_grad=1e-7,
         tolerance_change=1e-9,
         max_parameters=4000,
-        name=None,
-    ):
+        name: str | None = None,
+    ) -> None:
         super().__init__(1.0, name=name)
         owner = "LevenbergMarquardt"
         self.damping = check_float(owner, "damping", damping, low=0, exclusive=("low",))

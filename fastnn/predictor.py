@@ -1,7 +1,10 @@
 """Predictors: frozen networks for the fastest calls."""
 
+from __future__ import annotations
+
 import copy
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,6 +12,10 @@ from . import _core, data
 from ._engine import Runtime
 from .errors import ArgumentTypeError, ShapeError
 from .structure import shape_like
+
+if TYPE_CHECKING:
+    from ._typing import Any, Callable, StrPath
+    from .graph import Program
 
 _ROWS = 256  # samples at a time
 
@@ -28,7 +35,9 @@ class Predictor(_core.Predictor):
         What weights of fewer bits save and cost.
     """
 
+    program: Program
     report = None
+    _tabular: Any
 
     @staticmethod
     def of(model, weights=None, validation_data=None):
@@ -105,7 +114,7 @@ class Predictor(_core.Predictor):
         self.engine.param(tensor).read(out)
         return out
 
-    def summary(self, print_fn=None):
+    def summary(self, print_fn: Callable[[str], object] | None = None) -> None:
         """Prints the parameters with their types and bytes, and the report of weights of fewer bits.
 
         Parameters
@@ -121,7 +130,7 @@ class Predictor(_core.Predictor):
             for line in str(self.report).split("\n"):
                 put(line)
 
-    def save(self, filepath, overwrite=True):
+    def save(self, filepath: StrPath, overwrite: bool = True) -> None:
         """Write it to a file that `fastnn.load` reads.
 
         Raises
@@ -150,7 +159,9 @@ class Predictor(_core.Predictor):
 class StructuredPredictor:
     """A Predictor of several inputs or outputs, given and returned as the model's are, or of integers."""
 
+    program: Program
     report = None
+    _tabular: Any
     feature_names, class_names = Predictor.feature_names, Predictor.class_names
     read, save, summary, __reduce__, __repr__ = (
         Predictor.read,
@@ -160,13 +171,13 @@ class StructuredPredictor:
         Predictor.__repr__,
     )
 
-    def __init__(self, runtime, program, form):
+    def __init__(self, runtime, program, form) -> None:
         self.engine, self._runtime = runtime.engine, runtime
         self._inputs = program.of_kind("input")
         self._outputs = [program.tensors[root.tensor] for root in program.roots_of("output")]
         self._names, self._form = form["inputs"], _form(form["output"])
 
-    def __call__(self, x, out=None):
+    def __call__(self, x, out=None) -> Any:
         """Outputs for one sample or several.
 
         Parameters

@@ -1,14 +1,20 @@
 """Names: of objects that stand in a table, such as losses, and of layers that get one by counting."""
 
+from __future__ import annotations
+
 import functools
 import inspect
 import re
+from typing import TYPE_CHECKING
 
 from .errors import ArgumentError, ArgumentTypeError, UnknownNameError
 
+if TYPE_CHECKING:
+    from ._typing import Any
+
 
 @functools.cache
-def constructor_arguments(cls):
+def constructor_arguments(cls: Any) -> tuple[str, ...]:
     """tuple of str: the names of the arguments that a class is made with."""
     skip = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
@@ -18,9 +24,9 @@ def constructor_arguments(cls):
 class Configurable:
     """Keeps each constructor argument as an attribute of the same name, from which it is read back."""
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments as a dict that JSON can hold."""
-        return {name: getattr(self, name) for name in constructor_arguments(type(self))}
+        return {name: getattr(self, name) for name in constructor_arguments(type(self))}  # type: ignore[arg-type]
 
     @classmethod
     def from_config(cls, config):
@@ -51,11 +57,12 @@ class Registry:
         Names that stand for several of the objects, for messages.
     """
 
-    def __init__(self, kind, base, others=()):
+    def __init__(self, kind, base, others=()) -> None:
         self.kind, self.base, self._others = kind, base, others
-        self._added, self._named = [], {}
+        self._added: list = []
+        self._named: dict = {}
 
-    def add(self, cls, *aliases):
+    def add(self, cls, *aliases) -> None:
         """Register `cls` under its name, its snake_case name and the aliases. Returns `cls`."""
         self._added.append((cls, aliases))
         return cls
@@ -157,6 +164,6 @@ def auto_name(prefix):
     return f"{prefix}_{count}" if count else prefix
 
 
-def reset_names():
+def reset_names() -> None:
     """Count layer names from the start again, as a fresh process would."""
     _counts.clear()

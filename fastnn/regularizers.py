@@ -1,5 +1,9 @@
 """Penalties on parameters that are added to the loss."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from . import ops
@@ -8,6 +12,9 @@ from .errors import ShapeError
 from .graph import Value
 from .registry import Configurable, Registry
 from .traced import Trace
+
+if TYPE_CHECKING:
+    from ._typing import Any
 
 
 class Regularizer(Configurable):
@@ -51,7 +58,7 @@ class Regularizer(Configurable):
         """The attributes of the penalty op, or None where there is no penalty."""
         return None if self.traced or not (self.l1 or self.l2) else {"l1": self.l1, "l2": self.l2}
 
-    def __call__(self, x):
+    def __call__(self, x) -> Any:
         """Return the penalty of an array as a float."""
         x = np.asarray(x, np.float64)
         return float(self.l1 * np.abs(x).sum() + self.l2 * np.square(x).sum())
@@ -70,7 +77,7 @@ class L1L2(Regularizer):
         At least 0.
     """
 
-    def __init__(self, l1=0.0, l2=0.0):
+    def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
         self.l1 = check_float("L1L2", "l1", 0.0 if l1 is None else l1, low=0)
         self.l2 = check_float("L1L2", "l2", 0.0 if l2 is None else l2, low=0)
 
@@ -85,7 +92,7 @@ class L1(Regularizer):
         At least 0.
     """
 
-    def __init__(self, l1=0.01):
+    def __init__(self, l1: float = 0.01) -> None:
         self.l1 = check_float("L1", "l1", 0.01 if l1 is None else l1, low=0)
 
 
@@ -99,7 +106,7 @@ class L2(Regularizer):
         At least 0.
     """
 
-    def __init__(self, l2=0.01):
+    def __init__(self, l2: float = 0.01) -> None:
         self.l2 = check_float("L2", "l2", 0.01 if l2 is None else l2, low=0)
 
 
@@ -118,7 +125,7 @@ class L2PerWeight(Regularizer):
 
     traced = True
 
-    def __init__(self, l2=0.01):
+    def __init__(self, l2: float = 0.01) -> None:
         self.l2 = check_float("L2PerWeight", "l2", l2, low=0)
 
     def trace(self, builder, w):
@@ -142,8 +149,9 @@ class TracedRegularizer(Regularizer):
         Arguments of a `Trace` for each shape of parameter.
     """
 
-    def __init__(self, name, traces):
-        self.name, self._function, self._shapes = str(name), None, []
+    def __init__(self, name: str | None, traces) -> None:
+        self.name, self._function = str(name), None
+        self._shapes: list = []
         self._traces = [Trace(**t) for t in traces]
 
     @classmethod
@@ -171,7 +179,7 @@ class TracedRegularizer(Regularizer):
         w = Parameter("w", shape, None)
         return Trace.of(lambda builder, _: self.trace(builder, builder.param(w)), [], [w])
 
-    def __call__(self, x):
+    def __call__(self, x) -> Any:
         """Return the penalty: of a tensor one of shape (), of an array a float."""
         symbolic = isinstance(x, Value)
         if self._function is not None:

@@ -1,5 +1,7 @@
 """The process-wide source of seeds: every draw that is not given a seed asks here for one of its own."""
 
+from __future__ import annotations
+
 import os
 
 from .arguments import check_int
@@ -8,7 +10,7 @@ _MASK = (1 << 64) - 1
 _state = {"seed": None, "drawn": 0}
 
 
-def set_seed(seed):
+def set_seed(seed: int | None) -> None:
     """Make every seed drawn from now on follow from `seed`.
 
     Parameters

@@ -1,12 +1,18 @@
 """Activations with arguments, as layers."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from .. import activations, initializers, regularizers
 from ..arguments import check_float, check_int
 from ..errors import ArgumentError, ShapeError
 from ..graph import emit
 from .base import Layer, registry
+
+if TYPE_CHECKING:
+    from .._typing import Any, Named
 
 
 class _ActivationLayer(Layer):
@@ -19,7 +25,7 @@ class _ActivationLayer(Layer):
         self._needs_one(x)
         return self.function(x, **{a: getattr(self, a) for a in self.arguments})
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **{a: getattr(self, a) for a in self.arguments}}
 
 
@@ -41,7 +47,7 @@ class ReLU(_ActivationLayer):
     function = staticmethod(activations.relu)
     arguments = ("max_value", "negative_slope", "threshold")
 
-    def __init__(self, max_value=None, negative_slope=0.0, threshold=0.0, **kwargs):
+    def __init__(self, max_value=None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs) -> None:
         super().__init__(**kwargs)
         activations.relu(0.0, negative_slope, max_value, threshold)  # checks them
         self.max_value, self.negative_slope, self.threshold = max_value, float(negative_slope), threshold
@@ -62,7 +68,7 @@ class LeakyReLU(_ActivationLayer):
     function = staticmethod(activations.leaky_relu)
     arguments = ("negative_slope",)
 
-    def __init__(self, negative_slope=0.3, **kwargs):
+    def __init__(self, negative_slope: float = 0.3, **kwargs) -> None:
         super().__init__(**kwargs)
         self.negative_slope = check_float(self._label, "negative_slope", negative_slope)
         self.built = True
@@ -82,7 +88,7 @@ class ELU(_ActivationLayer):
     function = staticmethod(activations.elu)
     arguments = ("alpha",)
 
-    def __init__(self, alpha=1.0, **kwargs):
+    def __init__(self, alpha=1.0, **kwargs) -> None:
         super().__init__(**kwargs)
         self.alpha = check_float(self._label, "alpha", alpha)
         self.built = True
@@ -103,7 +109,7 @@ class Softmax(_ActivationLayer):
     function = staticmethod(activations.softmax)
     arguments = ("axis",)
 
-    def __init__(self, axis=-1, **kwargs):
+    def __init__(self, axis=-1, **kwargs) -> None:
         super().__init__(**kwargs)
         self.axis = axis
         self.built = True
@@ -133,12 +139,12 @@ class PReLU(Layer):
 
     def __init__(
         self,
-        alpha_initializer="zeros",
-        alpha_regularizer=None,
-        alpha_constraint=None,
+        alpha_initializer: Named = "zeros",
+        alpha_regularizer: Named = None,
+        alpha_constraint: Named = None,
         shared_axes=None,
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(**kwargs)
         self.alpha_initializer = initializers.get(alpha_initializer)
         self.alpha_regularizer = regularizers.get(alpha_regularizer)
@@ -149,7 +155,7 @@ class PReLU(Layer):
         self.shared_axes = shared_axes
         self.alpha = None
 
-    def build(self, shape):
+    def build(self, shape) -> None:
         self._needs_one(shape)
         self._needs_rank(2, shape)
         sizes = list(shape[1:])
@@ -175,7 +181,7 @@ class PReLU(Layer):
         below = emit("multiply", emit("minimum", x, x.builder.emit("full", value=0, shape=())), self.alpha)
         return emit("add", emit("relu", x), below)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "alpha_initializer": initializers.serialize(self.alpha_initializer),

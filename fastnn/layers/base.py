@@ -1,9 +1,12 @@
 """Layer and Parameter: what every layer is made of."""
 
+from __future__ import annotations
+
 import functools
 import inspect
 import math
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,6 +34,9 @@ from ..graph import (
 )
 from ..registry import Registry, auto_name, snake_case
 
+if TYPE_CHECKING:
+    from .._typing import Any, NDArray
+
 
 class Parameter(Arithmetic):
     """An array that a layer owns and training changes.
@@ -54,7 +60,15 @@ class Parameter(Arithmetic):
 
     constant = False  # whether it is an array that a traced function uses, not a weight
 
-    def __init__(self, name, shape, initializer, regularizer=None, trainable=True, dtype="float32"):
+    def __init__(
+        self,
+        name: str | None,
+        shape,
+        initializer,
+        regularizer=None,
+        trainable: bool = True,
+        dtype: str | None = "float32",
+    ) -> None:
         self.name, self.shape, self.dtype = name, tuple(shape), dtype
         self.initializer, self.regularizer, self.trainable = initializer, regularizer, bool(trainable)
         self._initial = None
@@ -167,7 +181,7 @@ class Constant(Parameter):
 
     constant = True
 
-    def __init__(self, name, array):
+    def __init__(self, name: str | None, array) -> None:
         super().__init__(name, array.shape, None, trainable=False, dtype="float64")
         self.exact = self._initial = array
 
@@ -206,10 +220,18 @@ class Layer:
     # The dtype of the Input that a Sequential makes in front of the layer.
     input_dtype: str | None = None
 
-    def __init__(self, name=None, trainable=True, dtype=None, input_shape=None, input_dim=None, **kwargs):
+    def __init__(
+        self,
+        name: str | None = None,
+        trainable: bool = True,
+        dtype: str | None = None,
+        input_shape: Any = None,
+        input_dim: int | None = None,
+        **kwargs,
+    ) -> None:
         for argument in kwargs:
-            known = inspect.signature(type(self)).parameters | inspect.signature(Layer).parameters
-            known = [name for name, p in known.items() if p.kind is not p.VAR_KEYWORD]
+            parameters = {**inspect.signature(type(self)).parameters, **inspect.signature(Layer).parameters}
+            known = [name for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
             raise UnknownNameError.among(f"argument of {type(self).__name__}", argument, known)
         named = isinstance(name, str) and name and name.isprintable() and "/" not in name
         if name is not None and not named:
@@ -221,9 +243,9 @@ class Layer:
         self.built = False
         self._first_shape = input_shape if input_dim is None else (input_dim,)
         self._trainable = bool(trainable)
-        self._weights = []
-        self._declared = []
-        self._calls = []
+        self._weights: list = []
+        self._declared: list = []
+        self._calls: list = []
 
     @property
     def _label(self):
@@ -231,7 +253,7 @@ class Layer:
 
     # -- what subclasses define --
 
-    def build(self, shape):
+    def build(self, shape) -> None:
         """Declare the parameters for inputs of `shape` (a list of shapes where the layer takes a list)."""
 
     def call(self, x):
@@ -247,7 +269,7 @@ class Layer:
         """
         raise GraphError(f"{self._label} does not define call.")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments as a dict that JSON can hold."""
         return {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
 
@@ -352,17 +374,17 @@ class Layer:
         for layer in self.sublayers():
             layer.trainable = value
 
-    def count_params(self):
+    def count_params(self) -> int:
         """int: number of elements of all parameters."""
         if not self.built:
             raise GraphError(f"{self._label} has no parameters yet: call it on a tensor first.")
         return sum(w.size for w in self.weights)
 
-    def get_weights(self):
+    def get_weights(self) -> list[NDArray[Any]]:
         """list of ndarray: the values of `weights`."""
         return [w.value for w in self.weights]
 
-    def set_weights(self, weights):
+    def set_weights(self, weights) -> None:
         """Overwrite the values of `weights`.
 
         Parameters
@@ -383,7 +405,7 @@ class Layer:
 
     # -- calls --
 
-    def __call__(self, *inputs, training=None, **named):
+    def __call__(self, *inputs, training=None, **named) -> Any:
         """Call the layer on symbolic tensors.
 
         Parameters
@@ -419,7 +441,7 @@ class Layer:
                     f"{self._label} is called on symbolic tensors such as fastnn.Input makes, "
                     f"got {type(t).__name__}; give arrays to a Model."
                 )
-        taken = _tensor_arguments(type(self))
+        taken = _tensor_arguments(type(self))  # type: ignore[arg-type]
         if len(taken) > 1 and len(tensors) != len(taken):
             raise GraphError(f"{self._label} takes {len(taken)} tensors, {', '.join(taken)}; got {len(tensors)}.")
         if isinstance(training, TrainingMode):

@@ -1,10 +1,17 @@
 """Input, Dense, Activation."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from .. import activations, initializers, regularizers
 from ..arguments import check_int, check_shape
 from ..errors import ArgumentError, DtypeError, GraphError, ShapeError
 from ..graph import MAX_RANK, LayerCall, Tensor, emit, product_of
 from .base import Layer, registry
+
+if TYPE_CHECKING:
+    from .._typing import Any, Named
 
 _INPUT_DTYPES = ("float16", "float32", "float64", "int32")
 
@@ -29,8 +36,15 @@ class InputLayer(Layer):
     """
 
     def __init__(
-        self, shape=None, batch_size=None, dtype=None, name=None, batch_shape=None, sparse=False, **kwargs
-    ):
+        self,
+        shape=None,
+        batch_size: int | str | None = None,
+        dtype: str | None = None,
+        name: str | None = None,
+        batch_shape=None,
+        sparse=False,
+        **kwargs,
+    ) -> None:
         if batch_shape is not None:
             if shape is not None:
                 raise ArgumentError("Input takes shape or batch_shape, not both.")
@@ -67,15 +81,22 @@ class InputLayer(Layer):
         """tuple: `(None, *shape)`."""
         return (None, *self.shape)
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs) -> Any:  # type: ignore[override]
         raise GraphError(f"{self._label} is not called on tensors: it is where they begin.")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {"shape": list(self.shape), "dtype": self._given_dtype, "name": self.name}
         return config | ({"sparse": True} if self.sparse else {})
 
 
-def Input(shape=None, batch_size=None, dtype=None, name=None, batch_shape=None, sparse=False):
+def Input(
+    shape=None,
+    batch_size: int | str | None = None,
+    dtype: str | None = None,
+    name: str | None = None,
+    batch_shape=None,
+    sparse=False,
+) -> Tensor:
     """Return a symbolic tensor for arrays of shape `(samples, *shape)`.
 
     Parameters
@@ -135,15 +156,15 @@ class Dense(Layer):
 
     def __init__(
         self,
-        units,
-        activation=None,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
+        units: int,
+        activation: Named = None,
+        use_bias: bool = True,
+        kernel_initializer: Named = "glorot_uniform",
+        bias_initializer: Named = "zeros",
+        kernel_regularizer: Named = None,
+        bias_regularizer: Named = None,
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(**kwargs)
         self.units = check_int(self._label, "units", units, low=1)
         self.activation = activations.get(activation)
@@ -154,7 +175,7 @@ class Dense(Layer):
         self.bias_regularizer = regularizers.get(bias_regularizer)
         self.kernel = self.bias = None
 
-    def build(self, shape):
+    def build(self, shape) -> None:
         self._needs_one(shape)
         self._needs_rank(2, shape)
         self.kernel = self.add_weight(
@@ -177,7 +198,7 @@ class Dense(Layer):
             y = emit("bias_add", y, self.bias)
         return self.activation(y)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "units": self.units,
@@ -201,7 +222,7 @@ class Activation(Layer):
         See `Layer`.
     """
 
-    def __init__(self, activation, **kwargs):
+    def __init__(self, activation: Named, **kwargs) -> None:
         super().__init__(**kwargs)
         self.activation = activations.get(activation)
         self.built = True
@@ -210,7 +231,7 @@ class Activation(Layer):
         self._needs_one(x)
         return self.activation(x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "activation": activations.serialize(self.activation)}
 
 
@@ -252,17 +273,17 @@ class Embedding(Layer):
 
     def __init__(
         self,
-        input_dim,
-        output_dim,
-        embeddings_initializer="uniform",
-        embeddings_regularizer=None,
-        embeddings_constraint=None,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Named = "uniform",
+        embeddings_regularizer: Named = None,
+        embeddings_constraint: Named = None,
         mask_zero=False,
         weights=None,
         lora_rank=None,
         lora_alpha=None,
         **kwargs,
-    ):
+    ) -> None:
         kwargs.pop("input_length", None)  # without meaning in Keras 3
         super().__init__(**kwargs)
         self.input_dim = check_int(self._label, "input_dim", input_dim, low=1)
@@ -275,10 +296,10 @@ class Embedding(Layer):
             lora_rank=lora_rank,
             lora_alpha=lora_alpha,
         )
-        self.embeddings = None
+        self.embeddings: Any = None
         self._given = weights
 
-    def build(self, shape):
+    def build(self, shape) -> None:
         self._needs_one(shape)
         self.embeddings = self.add_weight(
             (self.input_dim, self.output_dim),
@@ -295,7 +316,7 @@ class Embedding(Layer):
         self._needs_integers(x)
         return emit("embedding", self.embeddings, x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "input_dim": self.input_dim,

@@ -1,19 +1,34 @@
 """Layers that bring activations to a common scale."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from .. import initializers, regularizers
 from ..arguments import check_float, check_int
 from ..errors import ArgumentError, ShapeError
 from ..graph import emit
 from .base import Layer, registry
 
+if TYPE_CHECKING:
+    from .._typing import Any, Named
+
 
 class _Normalizing(Layer):
     """What normalisation over the last dimension shares: gamma and beta, of one number a feature."""
 
     def __init__(
-        self, axis, epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
-        gamma_regularizer, **kwargs,
-    ):  # fmt: skip
+        self,
+        axis,
+        epsilon: float,
+        center: bool,
+        scale,
+        beta_initializer: Named,
+        gamma_initializer: Named,
+        beta_regularizer: Named,
+        gamma_regularizer: Named,
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
         self.axis = _one_axis(self, axis)
         self.epsilon = check_float(self._label, "epsilon", epsilon, low=0)
@@ -24,7 +39,7 @@ class _Normalizing(Layer):
         self.gamma_regularizer = regularizers.get(gamma_regularizer)
         self.gamma = self.beta = None
 
-    def build(self, shape):
+    def build(self, shape) -> None:
         self._needs_one(shape)
         self._needs_rank(2, shape)
         _check_last(self, self.axis, shape)
@@ -44,7 +59,7 @@ class _Normalizing(Layer):
                 f"{self._label} expects inputs of {self.weights[0].size} features, got {x.shape}."
             )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "axis": self.axis,
@@ -102,24 +117,24 @@ class BatchNormalization(_Normalizing):
     def __init__(
         self,
         axis=-1,
-        momentum=0.99,
-        epsilon=1e-3,
-        center=True,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
         scale=True,
-        beta_initializer="zeros",
-        gamma_initializer="ones",
-        moving_mean_initializer="zeros",
-        moving_variance_initializer="ones",
-        beta_regularizer=None,
-        gamma_regularizer=None,
-        beta_constraint=None,
-        gamma_constraint=None,
+        beta_initializer: Named = "zeros",
+        gamma_initializer: Named = "ones",
+        moving_mean_initializer: Named = "zeros",
+        moving_variance_initializer: Named = "ones",
+        beta_regularizer: Named = None,
+        gamma_regularizer: Named = None,
+        beta_constraint: Named = None,
+        gamma_constraint: Named = None,
         renorm=False,
         renorm_clipping=None,
         renorm_momentum=0.99,
         synchronized=False,
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(
             axis, epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
             gamma_regularizer, **kwargs,
@@ -136,7 +151,7 @@ class BatchNormalization(_Normalizing):
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
         self.moving_mean = self.moving_variance = None
 
-    def build(self, shape):
+    def build(self, shape) -> None:
         super().build(shape)
         self.moving_mean = self.add_weight(
             shape[-1:], self.moving_mean_initializer, trainable=False, name="moving_mean"
@@ -159,7 +174,7 @@ class BatchNormalization(_Normalizing):
         y = emit("multiply", emit("subtract", x, mean), factor)
         return y if self.beta is None else emit("bias_add", y, self.beta)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "momentum": self.momentum,
@@ -197,17 +212,17 @@ class LayerNormalization(_Normalizing):
     def __init__(
         self,
         axis=-1,
-        epsilon=1e-3,
-        center=True,
+        epsilon: float = 1e-3,
+        center: bool = True,
         scale=True,
-        beta_initializer="zeros",
-        gamma_initializer="ones",
-        beta_regularizer=None,
-        gamma_regularizer=None,
-        beta_constraint=None,
-        gamma_constraint=None,
+        beta_initializer: Named = "zeros",
+        gamma_initializer: Named = "ones",
+        beta_regularizer: Named = None,
+        gamma_regularizer: Named = None,
+        beta_constraint: Named = None,
+        gamma_constraint: Named = None,
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(
             axis, epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
             gamma_regularizer, **kwargs,
@@ -234,7 +249,7 @@ class UnitNormalization(Layer):
         See `Layer`.
     """
 
-    def __init__(self, axis=-1, **kwargs):
+    def __init__(self, axis=-1, **kwargs) -> None:
         super().__init__(**kwargs)
         several = isinstance(axis, (list, tuple))
         checked = [check_int(self._label, "axis", a) for a in (axis if several else [axis])]
@@ -252,7 +267,7 @@ class UnitNormalization(Layer):
         shape = tuple(1 if i in summed else d for i, d in enumerate(x.shape))
         return unit_length(x, shape, 1e-12)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "axis": self.axis}
 
 

@@ -1,11 +1,17 @@
 """Layers that make training harder so that a network generalises."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 from ..arguments import check_float, check_int
 from ..graph import emit
 from ..seeds import mix
 from .base import Layer, registry
+
+if TYPE_CHECKING:
+    from .._typing import Any
 
 
 class RandomLayer(Layer):
@@ -23,7 +29,7 @@ class RandomLayer(Layer):
         See `Layer`.
     """
 
-    def __init__(self, seed=None, **kwargs):
+    def __init__(self, seed: int | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
         self.seed = None if seed is None else check_int(self._label, "seed", seed, low=0)
 
@@ -34,21 +40,21 @@ class RandomLayer(Layer):
         # Keys of 16 bits: the lower half counts the unseeded nodes, the upper half belongs to seeds.
         return 0x8000 | (mix(self.seed) + stream) & 0x7FFF
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "seed": self.seed}
 
 
 class _Dropping(RandomLayer):
     """Changes single elements with the probability `rate`."""
 
-    def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
+    def __init__(self, rate: float, noise_shape: Any = None, seed: int | None = None, **kwargs) -> None:
         super().__init__(seed=seed, **kwargs)
         self.rate = check_float(self._label, "rate", rate, low=0, high=1, exclusive=("high",))
         self._refuse(noise_shape=noise_shape)
         self.noise_shape = None
         self.built = True
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rate": self.rate, "noise_shape": None}
 
 
@@ -93,7 +99,7 @@ class GaussianNoise(RandomLayer):
         See `Layer`.
     """
 
-    def __init__(self, stddev, seed=None, **kwargs):
+    def __init__(self, stddev: float, seed: int | None = None, **kwargs) -> None:
         super().__init__(seed=seed, **kwargs)
         self.stddev = check_float(self._label, "stddev", stddev, low=0, high=1)
         self.built = True
@@ -105,7 +111,7 @@ class GaussianNoise(RandomLayer):
         noise = x.builder.emit("random_normal", shape=x.shape, mean=0, stddev=self.stddev, key=self._key(x))
         return emit("in_training", emit("add", x, noise), x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "stddev": self.stddev}
 
 
@@ -125,7 +131,7 @@ class GaussianDropout(RandomLayer):
         See `Layer`.
     """
 
-    def __init__(self, rate, seed=None, **kwargs):
+    def __init__(self, rate: float, seed: int | None = None, **kwargs) -> None:
         super().__init__(seed=seed, **kwargs)
         self.rate = check_float(self._label, "rate", rate, low=0, high=1, exclusive=("high",))
         self.built = True
@@ -138,7 +144,7 @@ class GaussianDropout(RandomLayer):
         noise = x.builder.emit("random_normal", shape=x.shape, mean=1, stddev=stddev, key=self._key(x))
         return emit("in_training", emit("multiply", x, noise), x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rate": self.rate}
 
 
