@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import TYPE_CHECKING
 
@@ -67,6 +66,8 @@ class Predictor(_core.Predictor):
     @staticmethod
     def from_program(program, form, value_of, tabular):
         """A Predictor of a forward Program; `value_of(tensor)` gives the value of each parameter."""
+        import copy  # needed here only
+
         runtime = Runtime(program, [])
         engine = runtime.engine
         for tensor in program.of_kind("param"):
