@@ -650,7 +650,8 @@ cdef class Predictor:
     features, out_shape : tuple of int
         Shape of one sample, in and out.
 
-    A subclass gives `convert(x)`, which makes a contiguous array of the right type and shape of anything else.
+    A subclass gives `convert(x)`, which makes a contiguous array of the right type and shape of anything else,
+    and `returned(x, out)`, what is returned for it.
     """
 
     cdef readonly Engine engine
@@ -685,7 +686,8 @@ cdef class Predictor:
         cdef Session session
         cdef int64_t n = 1
         cdef int status
-        if not self.take(x, &given):
+        cdef bint converted = not self.take(x, &given), made_here = out is None
+        if converted:
             PyObject_GetBuffer(self.convert(x), &given, PyBUF_C_CONTIGUOUS)
         try:
             if given.ndim > self.ndim:
@@ -709,7 +711,7 @@ cdef class Predictor:
                 PyBuffer_Release(&made)
         finally:
             PyBuffer_Release(&given)
-        return out
+        return self.returned(x, out) if converted and made_here else out
 
     cdef Session lend(self, int64_t n):
         cdef list idle = self.few if n <= FNN_FEW_ROWS else self.many

@@ -4,6 +4,8 @@ Nothing here copies or scans data. Strides, byte order and dtype are converted, 
 for, while the engine gathers a batch.
 """
 
+import sys
+
 import numpy as np
 
 from .arguments import check_float, check_int
@@ -175,6 +177,32 @@ def _of_dense(array, what):
     indptr = np.zeros(len(array) + 1, np.int64)
     np.cumsum(np.bincount(row, minlength=len(array)), out=indptr[1:])
     return Rows(_native(array[row, column]), np.ascontiguousarray(column, np.int64), indptr, array.shape)
+
+
+def like(x, made):
+    """`made`, an array or a list, tuple or dict of such, as arrays of the library that `x` comes from.
+
+    It shares the memory. Libraries are known by `__array_namespace__`, or by a function `from_dlpack` beside
+    the array's class, as PyTorch has it; what has neither, such as lists and data frames, gets NumPy's arrays.
+    """
+    while isinstance(x, (list, tuple, dict)) and x:
+        x = next(iter(x.values() if isinstance(x, dict) else x))
+    if isinstance(x, np.ndarray) or not hasattr(x, "__dlpack__"):
+        return made
+    if hasattr(x, "__array_namespace__"):
+        library = x.__array_namespace__()
+    else:
+        library = sys.modules.get(type(x).__module__.partition(".")[0])
+    convert = getattr(library, "from_dlpack", None)
+    return made if convert is None else _mapped(convert, made)
+
+
+def _mapped(convert, made):
+    if isinstance(made, dict):
+        return {name: convert(array) for name, array in made.items()}
+    if isinstance(made, (list, tuple)):
+        return type(made)(map(convert, made))
+    return convert(made)
 
 
 def shape_text(shape):

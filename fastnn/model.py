@@ -376,7 +376,8 @@ class Model(Layer):
             return super().__call__(*inputs, training=training)
         if not inputs:
             raise ArgumentTypeError(f"{self._label} is called on arrays or symbolic tensors, got nothing")
-        return self._run_forward(inputs[0] if len(inputs) == 1 else list(inputs), None, True, bool(training))
+        x = inputs[0] if len(inputs) == 1 else list(inputs)
+        return data.like(x, self._run_forward(x, None, True, bool(training)))
 
     # -- compile --
 
@@ -1043,7 +1044,8 @@ class Model(Layer):
         Returns
         -------
         ndarray, shape (n, ...), or list or dict of them
-            As the model's outputs were given; of the model's dtype.
+            As the model's outputs were given; of the model's dtype. For arrays of another library, such as
+            tensors of PyTorch, arrays of that library; for data frames NumPy's.
         """
         check_verbose("predict", verbose)
         hooks = Hooks("predict", callbacks)
@@ -1056,7 +1058,7 @@ class Model(Layer):
         else:
             made = self._run_forward(x, batch_size, check_finite, False, steps, show, hooks)
         hooks("on_predict_end", {})
-        return made
+        return made if type(x) is np.ndarray else data.like(x, made)
 
     def _predict_batches(self, given, batch_size, check_finite, steps, show, hooks):
         feed.check_alone("predict", given, batch_size=batch_size)

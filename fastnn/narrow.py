@@ -167,6 +167,7 @@ def _judge(model):
 
     outputs = {name: Input(t.shape[1:], name=name) for name, t in zip(model.output_names, model.outputs)}
     judge = Model(outputs, outputs)
+    judge.class_names = model.class_names
     settings = ("loss", "loss_weights", "metrics", "weighted_metrics")
     judge.compile("sgd", **{key: model._settings[key] for key in settings})
     return judge

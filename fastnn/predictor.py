@@ -109,6 +109,8 @@ class Predictor(_core.Predictor):
             )
         return np.ascontiguousarray(array, self.dtype)
 
+    returned = staticmethod(data.like)
+
     def read(self, tensor, shape):
         """The value of the parameter with this tensor id."""
         out = np.empty(shape, self.program.tensors[tensor].stored)
@@ -196,9 +198,9 @@ class StructuredPredictor:
         one_row = self._tabular.one_row(x)
         if one_row is not None:
             x = one_row
-        x = self._tabular.read(x, self._names, shapes, self.engine.dtype, what)
+        table = self._tabular.read(x, self._names, shapes, self.engine.dtype, what)
         for name, tensor, array in zip(
-            self._names, self._inputs, data.by_name(x, self._names, what)
+            self._names, self._inputs, data.by_name(table, self._names, what)
         ):
             what = f"input {name!r} of the predictor"
             array = (data.as_rows if tensor.type == "csr" else data.as_array)(array, what)
@@ -215,7 +217,8 @@ class StructuredPredictor:
             session.bind({t.id: array for t, array in zip(self._outputs, made)})
             for _ in session.walk(count, min(count, _ROWS), False):
                 pass
-        return shape_like(self._form, [a[0] for a in made] if all(single) and out is None else made)
+        made = shape_like(self._form, [a[0] for a in made] if all(single) and out is None else made)
+        return made if out is not None else data.like(x, made)
 
     def _checked(self, out, count):
         needed = [(count, *t.shape[1:]) for t in self._outputs]

@@ -76,7 +76,9 @@ class Tabular:
 
     def _by_column(self, x, names):
         """Whether `x` is a dict of columns, and not one of inputs."""
-        return self.columns is not None and isinstance(x, dict) and set(x) != set(names)
+        if self.columns is None or not isinstance(x, dict) or set(x) == set(names):
+            return False
+        return not set(self.columns).isdisjoint(x)
 
     def read(self, x, names, shapes, dtype, what):
         """What stands for the inputs in `x`: arrays by name or alone, for tables; else `x` itself.

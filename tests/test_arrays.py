@@ -239,3 +239,50 @@ def test_rows_that_are_read_where_they_stand(rng, features):
         model.evaluate(x, expected, verbose=0)
     x[307, 11] = 0
     assert np.isfinite(model.predict(x)).all()
+
+
+class Foreign:
+    """An array of another library: nothing but the two methods of the array API standard."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **how):
+        return self.array.__dlpack__(**how)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+    def __array_namespace__(self):
+        return Library
+
+
+class Library:
+    @staticmethod
+    def from_dlpack(array):
+        return Foreign(np.from_dlpack(array))
+
+
+def _as_torch(array):
+    return pytest.importorskip("torch").from_numpy(array)
+
+
+@pytest.mark.parametrize("make", [Foreign, _as_torch])
+def test_the_callers_kind_of_array_comes_back(make):
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    given, kind = make(x), type(make(x))
+    plain = fnn.Sequential([fnn.Input((3,)), fnn.layers.Dense(2)])
+    a, b = fnn.Input((3,), name="a"), fnn.Input((3,), name="b")
+    several = fnn.Model([a, b], [fnn.layers.Dense(1)(fnn.layers.Add()([a, b])), fnn.layers.Dense(2)(a)])
+    for call in (plain.predict, plain, plain.freeze()):
+        made = call(given)
+        assert type(made) is kind
+        np.testing.assert_array_equal(np.from_dlpack(made), call(x))
+        assert type(call(x)) is type(call(x[::-1])) is type(call(x.tolist())) is np.ndarray
+    for call in (several.predict, several.freeze()):
+        made = call([given, given])
+        assert type(made) is list and all(type(m) is kind for m in made)
+        for m, expected in zip(made, call([x, x])):
+            np.testing.assert_array_equal(np.from_dlpack(m), expected)
+    out = np.empty((5, 2), "float32")
+    assert plain.freeze()(given, out=out) is out

@@ -108,7 +108,8 @@ def _one_hot_encoder(fitted):
     columns = []
     drops = fitted.drop_idx_
     mapped = getattr(fitted, "_default_to_infrequent_mappings", None)
-    names = fitted.get_feature_names_out([""] * fitted.n_features_in_)
+    names_in = getattr(fitted, "feature_names_in_", [f"x{i}" for i in range(fitted.n_features_in_)])
+    names = fitted.get_feature_names_out()
     widths = fitted._n_features_outs
     at = 0
     for i, values in enumerate(fitted.categories_):
@@ -129,7 +130,7 @@ def _one_hot_encoder(fitted):
             {
                 "categories": categories,
                 "slots": [int(slots[k]) for k in kept],
-                "labels": [str(name)[1:] for name in names[at : at + widths[i]]],
+                "labels": [str(name).removeprefix(f"{names_in[i]}_") for name in names[at : at + widths[i]]],
                 "unknown": unknown,
                 "missing": unknown if missing is None else int(slots[missing]),
             }
@@ -180,6 +181,16 @@ def _simple_imputer(fitted):
     return [{"kind": "impute", "fill": fill, "indicators": flags, "missing": missing}]
 
 
+def _function_transformer(fitted):
+    """What a ColumnTransformer has for "passthrough"."""
+    if fitted.func is not None:
+        raise ArgumentTypeError(
+            f"Features.from_sklearn takes {_SUPPORTED} of scikit-learn, got a FunctionTransformer of "
+            f"{fitted.func!r:.80}; transform with it yourself, before the model"
+        )
+    return []
+
+
 def _pipeline(fitted):
     steps = []
     for _, step in fitted.steps:
@@ -198,8 +209,8 @@ def _column_transformer(fitted):
         take = _indices(chosen, positions, fitted.n_features_in_)
         if not take:
             continue
-        passed = isinstance(step, str) or (type(step).__name__ == "FunctionTransformer" and step.func is None)
-        parts.append({"take": take, "steps": [] if passed else _steps(step), "prefix": _prefix(fitted, name)})
+        steps = [] if isinstance(step, str) else _steps(step)
+        parts.append({"take": take, "steps": steps, "prefix": _prefix(fitted, name)})
     return [{"kind": "union", "parts": parts}]
 
 
@@ -231,5 +242,6 @@ _CONVERTERS = {
     "OrdinalEncoder": _ordinal_encoder,
     "SimpleImputer": _simple_imputer,
     "ColumnTransformer": _column_transformer,
+    "FunctionTransformer": _function_transformer,
     "Pipeline": _pipeline,
 }
