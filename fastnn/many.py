@@ -6,6 +6,7 @@ import contextlib
 import os
 import queue
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from . import _core, data, feed, progress, seeds
@@ -254,8 +255,9 @@ def side_by_side(runs, x, y, show):
     finally:
         stop.set()
         show.close()
-        for _ in range(at_work):
-            ended.get()
+        # Ctrl-C may come while a thread is started, which is then not counted; one that begins after this does nothing.
+        while any(thread.is_alive() for thread in crew):
+            time.sleep(0.001)
     if failures:
         run, error = failures[0]
         place = run.label
