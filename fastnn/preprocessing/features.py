@@ -109,7 +109,7 @@ class Features:
         >>> features = Features.fit(table)
         >>> features.names_out
         ['age', 'missingindicator_age', 'city_Bern', 'city_Oslo', 'city_other', 'city_missing']
-        >>> features.transform({"city": ["Rome"], "age": [47]}).round(2).tolist()
+        >>> features.transform({"city": ["Rome"], "age": [47]}).astype(float).round(2).tolist()
         [[0.31, 0.0, 0.0, 0.0, 1.0, 0.0]]
         """
         from .fitting import fit
