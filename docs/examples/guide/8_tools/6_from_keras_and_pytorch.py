@@ -22,7 +22,7 @@ from fastnn import layers
 # A ``.keras`` file is read by h5py (the extra ``keras``); Keras itself is not needed, and nothing in the file is run. Names of
 # layers stay, and so do the optimizer, losses and metrics where fastnn has them. What fastnn does not have is listed, every
 # layer and argument at once, in an ``UnsupportedError``. PyTorch says what a network computes only while it runs, unless it is
-# a ``Sequential``: other modules go through ONNX, ``torch.onnx.export`` and ``fnn.from_onnx``.
+# a ``Sequential``: for other modules, build the network with fastnn and pass their ``state_dict`` to ``model.load_weights``.
 #
 # .. code-block:: python
 #
