@@ -378,12 +378,22 @@ def test_weights_read_during_fit_are_of_one_step():
     """Two parameters that every update changes alike are never seen apart."""
     x = fnn.Input((1,))
     model = fnn.Model(x, [layers.Dense(1, use_bias=False, name=name)(x) for name in "ab"])
-    model.compile(fnn.optimizers.SGD(1e-4), "mse")
+    model.compile(fnn.optimizers.SGD(1.0), "mae")
     model.set_weights([np.zeros((1, 1))] * 2)
     ones = np.ones((20_000, 1), np.float32)
-    thread = threading.Thread(target=model.fit, args=(ones, [ones, ones]), kwargs=dict(batch_size=1, epochs=20, verbose=0))
-    thread.start()
+    far = 1e7 * ones
     seen = set()
+
+    class StopWhenSeen(fnn.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = len(seen) > 3
+
+    thread = threading.Thread(
+        target=model.fit,
+        args=(ones, [far, far]),
+        kwargs=dict(batch_size=1, epochs=200, verbose=0, callbacks=[StopWhenSeen()]),
+    )
+    thread.start()
     while thread.is_alive():
         a, b = model.get_weights()
         assert a == b
