@@ -210,11 +210,6 @@ static void k_matmul(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
     }
 }
 
-#if defined(__clang__)
-#define PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define PICK(a, b, ...) __builtin_shuffle(a, b, (VI){__VA_ARGS__})
-#endif
 #define LIST(...) __VA_ARGS__
 /* Within each block of 2d rows by 2d lanes, exchanges the d by d blocks right above and left below. */
 #define SWAP(d, upper, lower) \
@@ -226,12 +221,8 @@ static void k_matmul(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
             v[i_ + d] = PICK(a_, b_, lower); \
         }
 
-/* from (VL, VL) -> to (VL, VL), transposed; rows are NR apart in both; from row `rows` on, `from` counts as
- * zero */
-INLINE void transpose(const REAL *from, int64_t rows, REAL *to) {
-    V v[VL];
-#pragma GCC unroll 16
-    for (int i = 0; i < VL; i++) v[i] = i < rows ? v_load(from + i * NR) : (V){0};
+/* v (VL, VL), transposed in its place */
+INLINE void transpose_lanes(V *v) {
 #if VBYTES * 8 / REAL_BITS == 16
     SWAP(8, LIST(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
          LIST(8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
@@ -251,6 +242,15 @@ INLINE void transpose(const REAL *from, int64_t rows, REAL *to) {
 #else
     SWAP(1, LIST(0, 2), LIST(1, 3))
 #endif
+}
+
+/* from (VL, VL) -> to (VL, VL), transposed; rows are NR apart in both; from row `rows` on, `from` counts as
+ * zero */
+INLINE void transpose(const REAL *from, int64_t rows, REAL *to) {
+    V v[VL];
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; i++) v[i] = i < rows ? v_load(from + i * NR) : (V){0};
+    transpose_lanes(v);
 #pragma GCC unroll 16
     for (int i = 0; i < VL; i++) v_store(to + i * NR, v[i]);
 }

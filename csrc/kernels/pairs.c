@@ -20,11 +20,16 @@
 enum {
     KP = 1024,                       /* summed indices a block */
     MP = 96,                         /* rows a block */
+    MB = 256,                        /* rows a block of bfloat16 that shares a rounded panel */
+#if defined(__AVX512BF16__)
+    BF16_ROWS = MR,
+#else
     BF16_ROWS = MR > 6 ? 12 : 4,     /* a tile of bfloat16, whose unpacking wants registers */
+#endif
     X_BITS = 14
 };
 _Static_assert((MP + NR) * KP * sizeof(int16_t) <= FNN_SCRATCH, "does not fit");
-_Static_assert((MP + 3 * NR) * KC * sizeof(int16_t) <= FNN_SCRATCH, "does not fit");
+_Static_assert((MB + NR) * KC * sizeof(int16_t) <= FNN_SCRATCH, "does not fit");
 
 /* One block of the summed index. */
 typedef struct {
@@ -159,8 +164,14 @@ static void quantize_rows(int64_t m, int64_t k, const REAL *x, int64_t ldx, cons
 /* x (m, k) rounded to bfloat16 -> to */
 static void round_rows(int64_t m, int64_t k, const REAL *x, int64_t ldx, int16_t *to) {
     FOR_PACKED_ROWS(i, m, k, to, ld, {
-        for (int64_t c = 0; c < k; c += VL)
-            store_low(to + c, v_round_bf16(load_some(x + i * ldx + c, k - c)) >> 16, k - c);
+        const REAL *row = x + i * ldx;
+        int64_t c = 0;
+        for (; c + 2 * VL <= k; c += 2 * VL)
+            v_store_pairs(to + c, v_round_row(v_load(row + c), v_load(row + c + VL)));
+        if (c < k) {
+            const VI last = v_round_row(load_some(row + c, k - c), load_some(row + c + VL, k - c - VL));
+            memcpy(to + c, &last, sizeof *to * (size_t)(k - c));
+        }
     })
 }
 
@@ -218,10 +229,24 @@ static void k_matmul_int8(const fnn_task *t, int64_t lo, int64_t hi, void *scrat
 /* Rows [k, k + kn) of a float32 panel (.., NR) -> pairs (ceil(kn / 2), NR, 2) of bfloat16 */
 static void round_panel(int64_t kn, const REAL *w, int16_t *to) {
     for (int64_t p = 0; p < (kn + 1) / 2; p++, w += 2 * NR)
-        for (int j = 0; j < NR; j += VL, to += 2 * VL) {
-            const VI low = v_round_bf16(v_load(w + j)),
-                     high = 2 * p + 1 < kn ? v_round_bf16(v_load(w + NR + j)) : (VI){0};
-            v_store_pairs(to, (low >> 16 & 0xFFFF) | high);
+        for (int j = 0; j < NR; j += VL, to += 2 * VL)
+            v_store_pairs(to, v_round_pairs(v_load(w + j), 2 * p + 1 < kn ? v_load(w + NR + j) : (V){0}));
+}
+
+/* Rows [k, k + kn) and columns [n, n + count) of the kernel, n a multiple of NR -> pairs of columns
+ * (ceil(count / 2), NR, 2) of bfloat16, up to the end of the last panel; rows past the last come out as zeros. */
+static void round_transposed(const fnn_layout *l, const REAL *w, int64_t k, int64_t kn, int64_t n, int64_t count,
+                             int16_t *to) {
+    for (int64_t c = 0; c < count; c += NR)
+        for (int j = 0; j < NR; j += VL) {
+            const REAL *from = w + ((n + c) / NR * l->stride_k + k + j) * NR;
+            V v[VL];
+#pragma GCC unroll 16
+            for (int i = 0; i < VL; i++)
+                v[i] = j + i < kn ? (V)v_round_row(v_load(from + i * NR), v_load(from + i * NR + VL)) : (V){0};
+            transpose_lanes(v);
+#pragma GCC unroll 16
+            for (int i = 0; i < VL; i++) v_store_pairs(to + ((c / 2 + i) * NR + j) * 2, (VI)v[i]);
         }
 }
 
@@ -232,13 +257,15 @@ static void k_mixed_matmul(const fnn_task *t, int64_t lo, int64_t hi, void *scra
     const fnn_layout *l = &t->layout;
     const part of = part_of(t, lo, hi);
     const REAL *bias = t->bias ? (const REAL *)t->bias + of.first : NULL;
-    int16_t *x = scratch, *rounded = x + MP * KP;
+    const bool few = of.hi - of.lo <= MP;
+    const int64_t mb = few ? MP : MB, kb = few ? KP : KC;
+    int16_t *x = scratch, *rounded = x + mb * kb;
     pair_block b = {.ldo = to->ld, .panel = l->stride_k, .relu = t->relu};
-    for (int64_t r = of.lo; r < of.hi; r += MP) {
-        const int64_t m = of.hi - r < MP ? of.hi - r : MP;
+    for (int64_t r = of.lo; r < of.hi; r += mb) {
+        const int64_t m = of.hi - r < mb ? of.hi - r : mb;
         REAL *out = (REAL *)to->p + r * to->ld + of.first;
-        for (int64_t k = 0; k < l->rows; k += KP) {
-            const int64_t kn = l->rows - k < KP ? l->rows - k : KP;
+        for (int64_t k = 0; k < l->rows; k += kb) {
+            const int64_t kn = l->rows - k < kb ? l->rows - k : kb;
             b.pairs = (kn + 1) / 2;
             b.ldx = 2 * b.pairs;
             b.resume = k > 0;
@@ -263,11 +290,10 @@ static void k_mixed_matmul(const fnn_task *t, int64_t lo, int64_t hi, void *scra
 static void k_mixed_matmul_nt(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
     const fnn_view *in = &t->in[0], *to = &t->out[0];
     const fnn_layout *l = &t->layout;
-    int16_t *dy = scratch, *rounded = dy + MP * KC;
-    REAL *panel = (REAL *)(void *)(rounded + KC * NR);
+    int16_t *dy = scratch, *rounded = dy + MB * KC;
     pair_block b = {.ldo = to->ld};
-    for (int64_t r = lo; r < hi; r += MP) {
-        const int64_t m = hi - r < MP ? hi - r : MP;
+    for (int64_t r = lo; r < hi; r += MB) {
+        const int64_t m = hi - r < MB ? hi - r : MB;
         for (int64_t n = 0; n < l->cols; n += KC) {
             const int64_t count = l->cols - n < KC ? l->cols - n : KC;
             b.pairs = (count + 1) / 2;
@@ -276,8 +302,7 @@ static void k_mixed_matmul_nt(const fnn_task *t, int64_t lo, int64_t hi, void *s
             round_rows(m, count, (const REAL *)in->p + r * in->ld + n, in->ld, dy);
             for (int64_t k = 0; k < l->rows; k += NR) {
                 const int64_t kn = l->rows - k < NR ? l->rows - k : NR;
-                transpose_slab(l, t->in[1].p, k, kn, n, count, panel);
-                round_panel(count, panel, rounded);
+                round_transposed(l, t->in[1].p, k, kn, n, count, rounded);
                 rows_times_pairs(false, b, m, dy, rounded, (REAL *)to->p + r * to->ld + k, kn);
             }
         }
@@ -286,16 +311,19 @@ static void k_mixed_matmul_nt(const fnn_task *t, int64_t lo, int64_t hi, void *s
 
 /* ---- gradient of the kernel: x' dy, pairs of rows ---- */
 
-enum { STRIP_TN = TILES_TN * MR };
+enum {
+    PAIR_TILES_TN = 2 * TILES_TN,              /* tiles of a strip */
+    STRIP_TN = PAIR_TILES_TN * MR,
+    PAIR_PANELS_TN = PANELS_TN / 4 * 3         /* panels that share the strip */
+};
 
-/* x (rows, cols) ld ldx -> pairs of rows (ceil(rows / 2), width, 2) of bfloat16, zeros beyond cols */
+/* x (rows, cols) ld ldx -> pairs of rows (ceil(rows / 2), width, 2) of bfloat16, zeros up to a multiple of NR columns */
 static void round_row_pairs(int64_t rows, int64_t cols, const REAL *x, int64_t ldx, int64_t width, int16_t *to) {
+    const int64_t end = cols < width ? (cols + NR - 1) / NR * NR : width;
     for (int64_t r = 0; r < rows; r += 2, x += 2 * ldx, to += 2 * width)
-        for (int64_t c = 0; c < width; c += VL) {
-            const VI low = v_round_bf16(load_some(x + c, cols - c)),
-                     high = r + 1 < rows ? v_round_bf16(load_some(x + ldx + c, cols - c)) : (VI){0};
-            v_store_pairs(to + 2 * c, (low >> 16 & 0xFFFF) | high);
-        }
+        for (int64_t c = 0; c < end; c += VL)
+            v_store_pairs(to + 2 * c, v_round_pairs(load_some(x + c, cols - c),
+                                                    r + 1 < rows ? load_some(x + ldx + c, cols - c) : (V){0}));
 }
 
 /* x pairs (pairs, STRIP_TN, 2) from the tile's first column on; y pairs (pairs, NR, 2); g (m, NR) contiguous,
@@ -332,17 +360,18 @@ static const pair_tile_tn_fn pair_tiles_tn[MR + 1] = {0, HEIGHTS(NAME_PAIR_TN)};
  * layout, `rows` being the whole batch. As k_matmul_tn, always with packed strips. */
 static void k_mixed_matmul_tn(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
     enum { TILE_SIZE = MR * NR };
-    _Static_assert((ROWS_TN * (STRIP_TN + NR) + TILES_TN * PANELS_TN * TILE_SIZE * 2) * sizeof(int16_t) <= FNN_SCRATCH,
-                   "does not fit");
+    _Static_assert(ROWS_TN * (STRIP_TN + NR) * sizeof(int16_t) + PAIR_TILES_TN * PAIR_PANELS_TN * TILE_SIZE * sizeof(REAL) <=
+                   FNN_SCRATCH, "does not fit");
     const fnn_layout *l = &t->layout;
     const int64_t K = l->rows, tiles_k = l->tiles_k, rows = t->step->rows * t->in[0].lead, ldx = t->in[0].ld,
-                  ldy = t->in[1].ld, first = lo / tiles_k, end = (hi - 1) / tiles_k + 1;
+                  ldy = t->in[1].ld, first = lo / tiles_k, end = (hi - 1) / tiles_k + 1,
+                  chunk = rows > ROWS_TN ? PAIR_PANELS_TN : end - first;
     int16_t *xp = scratch, *yp = xp + ROWS_TN * STRIP_TN;
     REAL *sums = (REAL *)(void *)(yp + ROWS_TN * NR), *out = t->update ? NULL : t->out[0].p;
-    for (int64_t p = first; p < end; p += PANELS_TN) {
-        const int64_t p_end = p + PANELS_TN < end ? p + PANELS_TN : end;
-        for (int64_t s = 0; s < tiles_k; s += TILES_TN) {
-            const int64_t s_end = s + TILES_TN < tiles_k ? s + TILES_TN : tiles_k;
+    for (int64_t p = first; p < end; p += chunk) {
+        const int64_t p_end = p + chunk < end ? p + chunk : end;
+        for (int64_t s = 0; s < tiles_k; s += PAIR_TILES_TN) {
+            const int64_t s_end = s + PAIR_TILES_TN < tiles_k ? s + PAIR_TILES_TN : tiles_k;
             for (int64_t r = 0; r < rows; r += ROWS_TN) {
                 const int64_t n = rows - r < ROWS_TN ? rows - r : ROWS_TN, pairs = (n + 1) / 2;
                 round_row_pairs(n, K - s * MR, (const REAL *)t->in[0].p + r * ldx + s * MR, ldx, STRIP_TN, xp);
@@ -354,7 +383,8 @@ static void k_mixed_matmul_tn(const fnn_task *t, int64_t lo, int64_t hi, void *s
                     round_row_pairs(n, cols, (const REAL *)t->in[1].p + r * ldy + q * NR, ldy, NR, yp);
                     for (int64_t i = i_first; i < i_end; i++) {
                         const int64_t m = K - i * MR < MR ? K - i * MR : MR, at = (q * l->stride_k + i * MR) * NR;
-                        REAL *g = out ? out + at : sums + ((q - p) * TILES_TN + i - s) * TILE_SIZE;
+                        REAL *g = out ? out + at
+                                      : sums + (rows > ROWS_TN ? (q - p) * PAIR_TILES_TN + i - s : 0) * TILE_SIZE;
                         for (int64_t row = 0, height; row < m; row += height) {
                             height = m <= BF16_ROWS ? m : m - row < (m + 1) / 2 ? m - row : (m + 1) / 2;
                             pair_tiles_tn[height](pairs, xp + 2 * ((i - s) * MR + row), yp, g + row * NR, r > 0);

@@ -159,6 +159,13 @@ INLINE V v_max(V a, V b) { return v_select(a > b, a, b); }
 INLINE V v_min(V a, V b) { return v_select(a < b, a, b); }
 #endif
 
+/* Lanes of a and, from VL on, of b. */
+#if defined(__clang__)
+#define PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define PICK(a, b, ...) __builtin_shuffle(a, b, (VI){__VA_ARGS__})
+#endif
+
 #if REAL_BITS == 32
 /* ---- pairs of 16-bit numbers, one pair a lane, the first in the low half ---- */
 typedef int8_t VB __attribute__((vector_size(VBYTES / 2), aligned(1), may_alias));
@@ -216,6 +223,33 @@ INLINE V v_dpbf16(V acc, VI a, VI b) {
 INLINE VI v_round_bf16(V x) {
     const VI bits = (VI)x, odd = bits >> 16 & 1, up = bits + (odd + 0x7FFF);
     return (VI)v_select(x == x, (V)up, (V)(bits | 0x400000)) & (INT)0xFFFF0000u;
+}
+/* Pairs of bfloat16: a lane of `low` and the same lane of `high`. */
+INLINE VI v_round_pairs(V low, V high) {
+#if defined(SIMD_AVX512) && defined(__AVX512BF16__)
+    const VS turns = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23,
+                      8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    return (VI)_mm512_permutexvar_epi16((__m512i)turns, (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low));
+#else
+    return (v_round_bf16(low) >> 16 & 0xFFFF) | v_round_bf16(high);
+#endif
+}
+/* Pairs of bfloat16: lanes 0 and 1, 2 and 3, … of `first`, then those of `second`. */
+INLINE VI v_round_row(V first, V second) {
+#if defined(SIMD_AVX512) && defined(__AVX512BF16__)
+    return (VI)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
+#else
+    const VI a = v_round_bf16(first), b = v_round_bf16(second);
+#if VBYTES == 64
+    const VI even = PICK(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30),
+             odd = PICK(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+#elif VBYTES == 32
+    const VI even = PICK(a, b, 0, 2, 4, 6, 8, 10, 12, 14), odd = PICK(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+#else
+    const VI even = PICK(a, b, 0, 2, 4, 6), odd = PICK(a, b, 1, 3, 5, 7);
+#endif
+    return (even >> 16 & 0xFFFF) | odd;
+#endif
 }
 #endif
 
