@@ -25,6 +25,7 @@ enum {
     KC = 1536 / (int)sizeof(REAL), /* summed indices a block: a panel's share stays in the L1 cache */
     MC = 96,                       /* rows a block: MC x KC operands (144 KiB) stay in the L2 cache */
     FETCH = (256 << 10) / (int)sizeof(REAL), /* elements of a kernel above which it is not in the L2 cache */
+    FETCH_UPDATE = 8 * FETCH,      /* above which it and its optimizer's slots are in no cache */
     TRANSPOSED = (int)(FNN_SCRATCH / 4 * 3 / (sizeof(REAL) * KC * NR)), /* panels of a transposed slab */
     ROWS_TN = 1024 / (int)sizeof(REAL),          /* rows of the batch a block in matmul_tn */
     TILES_TN = 96 / MR,                          /* tiles of a strip there */
@@ -363,6 +364,14 @@ static void finish_tile(const fnn_task *t, int64_t at, int64_t cols, int64_t m, 
     t->update(t->coef, w + at, s[0], s[1], s[2], g, m * NR);
 }
 
+/* Begins to bring what the update of a tile (m, NR) reads and writes into the cache, while the tile is built. */
+INLINE void fetch_tile(const fnn_task *t, int64_t at, int64_t m) {
+    if (!t->update || t->layout.size <= FETCH_UPDATE) return;
+    fetch_to_write((const REAL *)t->w + at, m * NR);
+    for (int i = 0; i < FNN_MAX_SLOTS; i++)
+        if (t->slot[i]) fetch_to_write((const REAL *)t->slot[i] + at, m * NR);
+}
+
 /* x (rows, K), dy (rows, N) -> items [lo, hi) of the gradient (K, N) in the kernel's layout, `rows` being the
  * whole batch.
  *
@@ -401,6 +410,7 @@ static void k_matmul_tn(const fnn_task *t, int64_t lo, int64_t hi, void *scratch
                                       at = (q * l->stride_k + i * MR) * NR;
                         REAL *g = out ? out + at
                                       : sums + (block < rows ? (q - p) * TILES_TN + i - s : 0) * TILE_SIZE;
+                        if (r + block >= rows) fetch_tile(t, at, m);
                         if (pack) run[m](n, xp + (i - s) * MR * n, MR, yp, g, r > 0);
                         else run[m](n, x + i * MR, ldx, yp, g, r > 0);
                         if (r + block >= rows) finish_tile(t, at, cols, m, g);

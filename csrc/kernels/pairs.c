@@ -385,6 +385,7 @@ static void k_mixed_matmul_tn(const fnn_task *t, int64_t lo, int64_t hi, void *s
                         const int64_t m = K - i * MR < MR ? K - i * MR : MR, at = (q * l->stride_k + i * MR) * NR;
                         REAL *g = out ? out + at
                                       : sums + (rows > ROWS_TN ? (q - p) * PAIR_TILES_TN + i - s : 0) * TILE_SIZE;
+                        if (r + n == rows) fetch_tile(t, at, m);
                         for (int64_t row = 0, height; row < m; row += height) {
                             height = m <= BF16_ROWS ? m : m - row < (m + 1) / 2 ? m - row : (m + 1) / 2;
                             pair_tiles_tn[height](pairs, xp + 2 * ((i - s) * MR + row), yp, g + row * NR, r > 0);
