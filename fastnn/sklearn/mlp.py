@@ -16,7 +16,6 @@ from sklearn.base import (
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
@@ -207,10 +206,6 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self.n_layers_ = 1 + len(network.dense_layers(model))
         loss, weight = network.loss_of(self, self.n_outputs_, self._binary())
         model.compile(network.optimizer_of(self), loss, loss_weights=weight)
-        self._n_features_out = (
-            self.n_features_in_ if self.n_layers_ == 2 and self.model is None
-            else network.hidden_model(model).output_shape[1]
-        )  # fmt: skip
         self.model_, self._shape = model, self._shaping()
 
     def _reshape(self):
@@ -224,7 +219,7 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def _held_out(self, count, targets):
         """(rows to train on, rows to validate on), drawn as scikit-learn draws them."""
-        stratify = targets if is_classifier(self) and self.n_outputs_ == 1 else None
+        stratify = targets[:, 0] if is_classifier(self) and self.n_outputs_ == 1 else None
         train, held = train_test_split(
             np.arange(count), random_state=self._random_state, test_size=self.validation_fraction, stratify=stratify
         )
@@ -422,6 +417,12 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         if frozen.hidden is None:
             frozen.hidden = network.hidden_model(self.model_).freeze()
         return frozen.hidden(X)
+
+    @property
+    def _n_features_out(self):
+        if self.n_layers_ == 2 and self.model is None:
+            return self.n_features_in_
+        return network.hidden_model(self.model_).output_shape[1]
 
     def __getstate__(self):
         state = super().__getstate__()
@@ -739,36 +740,32 @@ class MLPClassifier(ClassifierMixin, _MLP):
         """
         if not hasattr(self, "classes_"):
             if type_of_target(y).startswith("multilabel"):
-                self._take_classes(np.arange(np.shape(y)[1]), multilabel=True)
+                self.classes_, self._multilabel = np.arange(np.shape(y)[1]), True
             elif classes is None:
                 raise ArgumentError("partial_fit needs all classes at its first call: partial_fit(X, y, classes=...)")
             else:
-                self._take_classes(np.unique(classes), multilabel=False)
+                self.classes_, self._multilabel = np.unique(classes), False
         elif classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
             raise ArgumentError(f"partial_fit: the classes are {self.classes_} since the first call, got {classes!r}")
         return self._partial_fit(X, y, sample_weight)
 
-    def _take_classes(self, classes, multilabel):
-        self.classes_, self._multilabel = classes, multilabel
-        self._encoder = LabelEncoder().fit(classes)
-
     def _encoded(self, y, fresh):
-        check_classification_targets(y)
-        kind = type_of_target(y)
-        if kind == "multiclass-multioutput":
+        kind = type_of_target(y, input_name="y")
+        if kind not in ("binary", "multiclass", "multilabel-indicator"):
+            check_classification_targets(y)
             raise ArgumentError("Multioutput target data is not supported: several labels a sample are columns of 0 and 1")
         multilabel = kind == "multilabel-indicator"
+        found, indices = (np.arange(y.shape[1]), None) if multilabel else np.unique(y, return_inverse=True)
         if fresh and not (self.warm_start and hasattr(self, "model_")):
-            self._take_classes(np.arange(y.shape[1]) if multilabel else np.unique(y), multilabel)
+            self.classes_, self._multilabel = found, multilabel
         if multilabel != self._multilabel or (multilabel and y.shape[1] != len(self.classes_)):
             raise ArgumentError(f"y must be of the kind first seen, with the classes {self.classes_}, got {kind}")
         if multilabel:
             y = y.toarray() if hasattr(y, "toarray") else y
             return np.ascontiguousarray(y, self._target_type())
-        found = np.unique(y)
         if not np.isin(found, self.classes_).all():
             raise ArgumentError(f"`y` has classes not in `self.classes_`: {found} are not all among {self.classes_}")
-        indices = self._encoder.transform(y)
+        indices = np.searchsorted(self.classes_, found)[indices]
         if self._binary_classes():
             return np.ascontiguousarray(indices[:, None], self._target_type())
         loss, _ = network.loss_of(self, len(self.classes_), False)
