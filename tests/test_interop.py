@@ -297,13 +297,18 @@ def unwritten(held, path):
     held.create_dataset("0", (3, 2), np.float32)
 
 
+def large_pieces(held, path):  # 64 MiB to read, of a file of 70 KB
+    held.create_dataset("0", (3, 2), np.float32, maxshape=(None, None), chunks=(4096, 4096), compression="gzip")
+    held["0"][:] = 1
+
+
 def wrong_shape(held, path):
     held["0"] = np.ones((2, 3), np.float32)
 
 
 HOSTILE = {
     f.__name__: f
-    for f in (external_link, soft_link, virtual, external_storage, text, group_for_numbers, unwritten, wrong_shape)
+    for f in (external_link, soft_link, virtual, external_storage, text, group_for_numbers, unwritten, large_pieces, wrong_shape)
 }  # fmt: skip
 
 
@@ -337,14 +342,41 @@ def test_texts_that_hdf5_would_read_for_ever_are_found(tmp_path):
         h5_model().load_weights(tmp_path / "w.h5")
 
 
-def test_texts_longer_than_the_file_reserve_no_memory(tmp_path):
-    content = bytearray((FOLDER / "chain_legacy.h5").read_bytes())
+@pytest.mark.parametrize("version", [0x19, 0x29, 0x39, 0x49])
+def test_texts_longer_than_the_file_reserve_no_memory(tmp_path, version):
+    """Whatever version of the encoding the type of the text has."""
+
+    def named(held, path):
+        held["0"] = np.ones((3, 2), np.float32)
+        held.attrs["name"] = "d"
+
+    content = bytearray(written(tmp_path / "w.weights.h5", named).read_bytes())
     address = content.index(b"GCOL").to_bytes(8, "little")
-    at = next(i for i in range(len(content)) if content[i : i + 8] == address and 0 < content[i + 8] < 9)
-    content[at - 4 : at + 4] = b"\xff" * 8
-    (tmp_path / "w.h5").write_bytes(content)
-    with pytest.raises(errors.FileFormatError, match="announces a text of 4294967295 bytes"):
-        h5_model().load_weights(tmp_path / "w.h5")
+    at = next(i for i in range(len(content)) if content[i : i + 8] == address and content[i + 8] == 1)
+    content[content.rindex(b"\x19\1", 0, at)] = version
+    (tmp_path / "w.weights.h5").write_bytes(content)
+    h5_model().load_weights(tmp_path / "w.weights.h5")
+    for wrong in (b"\xff" * 8, b"\0\0\0\xe0" + content[at : at + 4]):
+        content[at - 4 : at + 4] = wrong
+        (tmp_path / "w.weights.h5").write_bytes(content)
+        with pytest.raises(errors.FileFormatError, match=r"announces a text of (4294967295|3758096384) bytes"):
+            h5_model().load_weights(tmp_path / "w.weights.h5")
+
+
+def test_texts_of_newer_files_are_read_and_those_kept_apart_refused(tmp_path):
+    def newer(count):
+        with h5py.File(tmp_path / "w.weights.h5", "w", libver="latest") as file:
+            held = file.create_group("layers/dense/vars")
+            held["0"], held["1"], held.attrs["name"] = np.ones((3, 2), np.float32), np.zeros(2, np.float32), "d"
+            for i in range(count):  # HDF5 moves more than eight to a place of their own
+                held.attrs[str(i)] = i
+        model = h5_model()
+        model.load_weights(tmp_path / "w.weights.h5")
+        return model
+
+    assert np.all(newer(4).get_weights()[0] == 1)
+    with pytest.raises(errors.FileFormatError, match="'name' of /layers/dense/vars apart"):
+        newer(9)
 
 
 def test_a_circle_of_groups_ends(tmp_path):

@@ -2,10 +2,12 @@
 
 Nothing outside the file is followed: soft and external links, virtual datasets, external storage and filters
 that HDF5 would load as plug-ins are refused, and no array is read before its shape has been compared with the
-one that is needed.
+one that is needed. HDF5's library reserves what a file announces before it looks whether that is there, so what
+is announced is looked up here first, by the HDF5 File Format Specification.
 """
 
 import contextlib
+import math
 import os
 import re
 import struct
@@ -19,6 +21,8 @@ MAX_DEPTH = 64
 MAX_ENTRIES = 1 << 20
 # What deflated numbers may grow to beside their bytes in the file; constant arrays deflate to a thousandth.
 MAX_EXPANSION = 1100
+# Bytes of a chunk that may be larger than its array: HDF5 guesses chunks of up to 1 MiB.
+SPARE_CHUNK = 1 << 20
 
 _FOREIGN_ERRORS = (
     OSError, KeyError, IndexError, RuntimeError, ValueError, TypeError, AttributeError, OverflowError, SystemError,
@@ -41,7 +45,7 @@ def opened(file, label):
     _check_heaps(file, label)
     try:
         with h5py.File(file, "r") as root:
-            yield Archive(root, label)
+            yield Archive(root, label, file)
     except FastNNError:
         raise
     except MemoryError as error:
@@ -54,42 +58,24 @@ def opened(file, label):
 
 _CHUNK = 1 << 24
 _HEAP = b"GCOL\1\0\0\0"
-# The type of texts of any length, in ASCII or UTF-8, as attributes have it.
-_TEXT_TYPES = (b"\x19\1\0\0\x10\0\0\0", b"\x19\1\1\0\x10\0\0\0")
+
+
+def _damaged(label, what):
+    raise FileFormatError(f"{label} {what}; it is damaged or foreign")
 
 
 def _check_heaps(file, label):
-    """Raises for texts that HDF5's library would walk through for ever, or reserve gigabytes for.
+    """Raises for texts that HDF5's library would walk through for ever.
 
     Texts stand in global heaps, whose objects are (index, references, reserved, size), then the data; index 0 is
-    the free rest, header and all (HDF5 File Format Specification, III.E), and the library does not step over one
-    of size 0. A text is read from (length, address of the heap, index), and the library reserves the length first.
+    the free rest, header and all (III.E), and the library does not step over one of size 0.
     """
     start = file.read(16)
     widths = start[13:15] if start[8:9] in (b"\0", b"\1") else start[9:11]  # of addresses and of lengths
     if widths != b"\x08\x08":
-        raise FileFormatError(f"{label} is no HDF5 file with addresses of 8 bytes; it is damaged or foreign")
-    size = file.seek(0, os.SEEK_END)
+        _damaged(label, "is no HDF5 file with addresses of 8 bytes")
     for at in _places(file, _HEAP):
         _check_heap(file, at, label)
-    left = size  # texts of two attributes do not overlap
-    for pattern in _TEXT_TYPES:
-        for at in _places(file, pattern):
-            file.seek(at + 24)  # behind the type: its shape, of version 1, then the texts
-            shape = file.read(8)
-            if len(shape) < 8 or shape[0] != 1 or shape[1] > 1:
-                continue
-            count = int.from_bytes(file.read(8), "little") if shape[1] else 1
-            file.seek(8 if shape[1] and shape[2] else 0, os.SEEK_CUR)  # its largest shape
-            texts = file.read(16 * min(count, size))
-            left -= len(texts)
-            if left < 0:
-                raise FileFormatError(f"{label} has texts that overlap; it is damaged or foreign")
-            for length, _, _ in struct.iter_unpack("<IQI", texts[: len(texts) // 16 * 16]):
-                if length > size:
-                    raise FileFormatError(
-                        f"{label} announces a text of {length} bytes in a file of {size}; it is damaged or foreign"
-                    )
     file.seek(0)
 
 
@@ -117,8 +103,56 @@ def _check_heap(file, at, label):
         index, _, _, held = struct.unpack_from("<HHIQ", heap, pos)
         step = held if index == 0 else 16 + (held + 7) // 8 * 8
         if step < 16 or step > len(heap) - pos:
-            raise FileFormatError(f"{label} has texts that overlap or have no end; it is damaged or foreign")
+            _damaged(label, "has texts that overlap or have no end")
         pos += step
+
+
+# ---- what object headers say of attributes ----
+
+_CONTINUED, _ATTRIBUTE, _SHARED = 0x10, 0x0C, 2
+
+
+def _messages(file, at):
+    """(kind, flags, body) of every message of the object header at an address (IV.A.1)."""
+    file.seek(at)
+    start = file.read(40)
+    modern = start[:4] == b"OHDR"
+    if modern:
+        flags = start[5]
+        place = 6 + (16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0)
+        width = 1 << (flags & 3)
+        blocks = [(at + place + width, int.from_bytes(start[place : place + width], "little"))]
+        head = 6 if flags & 4 else 4  # with the order of creation
+    else:
+        blocks, head = [(at + 16, int.from_bytes(start[8:12], "little"))], 8
+    seen, left = set(), file.seek(0, os.SEEK_END)
+    while blocks:
+        place, size = blocks.pop()
+        left -= size
+        if place in seen or left < 0:
+            return
+        seen.add(place)
+        file.seek(place)
+        block, pos = file.read(size), 0
+        while pos + head <= len(block):
+            kind, length, flags = struct.unpack_from("<BHB" if modern else "<HHB", block, pos)
+            body = block[pos + head : pos + head + length]
+            pos += head + length
+            if kind == _CONTINUED and len(body) >= 16:
+                place, size = struct.unpack_from("<QQ", body)
+                blocks.append((place + 4, size - 8) if modern and size >= 8 else (place, size))  # "OCHK", its sum
+            yield kind, flags, body
+
+
+def _value_of(body):
+    """(name, bytes of the value) of an attribute message (IV.A.2.m), or None."""
+    if len(body) < 8 or not 1 <= body[0] <= 3:
+        return None
+    sizes = struct.unpack_from("<HHH", body, 2)
+    step = 8 if body[0] == 1 else 1  # what the parts are padded to
+    at = 9 if body[0] == 3 else 8
+    name = body[at : at + sizes[0]].split(b"\0")[0]
+    return name, body[at + sum(-(-size // step) * step for size in sizes) :]
 
 
 class Entry:
@@ -146,12 +180,15 @@ class Entry:
 class Archive:
     """Checked access to an open HDF5 file."""
 
-    def __init__(self, root, label):
-        self.root, self._label = root, label
+    def __init__(self, root, label, file):
+        self.root, self._label, self._file = root, label, file
         self._h5py = import_h5py()
+        self._size = file.seek(0, os.SEEK_END)
+        if root.userblock_size:
+            self._fail("begins with something else")
 
     def _fail(self, what):
-        raise FileFormatError(f"{self._label} {what}; it is damaged or foreign")
+        _damaged(self._label, what)
 
     def _member(self, group, name, kind):
         if group.get(name, getclass=True, getlink=True) is not self._h5py.HardLink:
@@ -185,16 +222,48 @@ class Archive:
 
     def read(self, dataset):
         """The array of a dataset, unless it grows beyond what its bytes in the file can hold."""
-        stored = dataset.id.get_storage_size()
-        if dataset.size * dataset.dtype.itemsize > (MAX_EXPANSION if dataset.chunks else 1) * stored:
+        stored, chunk = dataset.id.get_storage_size(), dataset.chunks
+        if chunk and (math.prod(chunk) - dataset.size) * dataset.dtype.itemsize > SPARE_CHUNK:
+            self._fail(f"keeps the {dataset.shape} numbers at {dataset.name} in pieces of {chunk}")
+        if dataset.size * dataset.dtype.itemsize > (MAX_EXPANSION if chunk else 1) * stored:
             self._fail(f"announces {dataset.shape} numbers at {dataset.name} and holds {stored} bytes of them")
         return np.asarray(dataset[()])
+
+    def _attribute(self, group, name):
+        """The value of an attribute of texts, which are not longer than the file."""
+        kind = group.attrs.get_id(name)
+        count = math.prod(kind.shape)
+        if count == 0:  # an empty list has the type of numbers
+            return []
+        text = self._h5py.check_string_dtype(kind.dtype)
+        if text is None:
+            self._fail(f"has no texts as the attribute {name!r} of {group.name}")
+        if text.length is not None:
+            if count * text.length > self._size:
+                self._fail(f"announces {count} texts of {text.length} bytes as the attribute {name!r} of {group.name}")
+            return group.attrs[name]
+        found, left = False, self._size
+        for kind, flags, body in _messages(self._file, self._h5py.h5o.get_info(group.id).addr):
+            value = _value_of(body) if kind == _ATTRIBUTE and not flags & _SHARED else None
+            if value is None or value[0] != name.encode():
+                continue
+            found = True
+            references = value[1][: 16 * count]  # each a length, the address of a heap, an index
+            if len(references) < 16 * count:
+                self._fail(f"is cut off in the attribute {name!r} of {group.name}")
+            for length, _, _ in struct.iter_unpack("<IQI", references):
+                left -= length
+                if left < 0:
+                    self._fail(f"announces a text of {length} bytes in a file of {self._size}")
+        if not found:
+            self._fail(f"keeps the attribute {name!r} of {group.name} apart, in a way that Keras does not write")
+        return group.attrs[name]
 
     def text(self, group, name):
         """A text attribute, or None."""
         if name not in group.attrs:
             return None
-        value = group.attrs[name]
+        value = self._attribute(group, name)
         value = value.decode() if isinstance(value, bytes) else value
         return value if isinstance(value, str) else self._fail(f"has no text as the attribute {name!r}")
 
@@ -206,11 +275,11 @@ class Archive:
     def _texts(self, group, name):
         """A list of texts in attributes, which long lists are spread over."""
         if name in group.attrs:
-            found = [group.attrs[name]]
+            found = [self._attribute(group, name)]
         else:
             found = []
             while f"{name}{len(found)}" in group.attrs:
-                found.append(group.attrs[f"{name}{len(found)}"])
+                found.append(self._attribute(group, f"{name}{len(found)}"))
         values = [v.decode() if isinstance(v, bytes) else v for part in found for v in np.atleast_1d(part).tolist()]
         if not all(isinstance(v, str) for v in values):
             self._fail(f"has no list of names as the attribute {name!r}")
