@@ -618,6 +618,7 @@ def _read_predictor(reader, label):
 
     program = Program.parse(reader.metadata["program"])
     form = parse_json(reader.metadata["config"], f"the predictor's description in {label}")
+    _check_form(form, len(program.of_kind("input")), len(program.roots_of("output")), label)
     tensors = program.of_kind("param")
     _check_parameters(
         reader, label, {t.name: Parameter(t.name, t.shape, None, dtype=t.stored) for t in tensors}
@@ -627,6 +628,22 @@ def _read_predictor(reader, label):
     if "report" in reader.metadata:
         made.report = Report(**parse_json(reader.metadata["report"], f"the report in {label}"))
     return made
+
+
+def _check_form(form, inputs, outputs, label):
+    """Raises unless a predictor's description says how so many inputs and outputs are given."""
+
+    def names(value, count):
+        return isinstance(value, list) and len(value) == count and all(isinstance(name, str) for name in value)
+
+    def fits(value, count):
+        return count == 1 if value is None else value in ("list", "tuple") or names(value, count)
+
+    if not (
+        isinstance(form, dict) and {"input", "output", "inputs"} <= set(form) and names(form["inputs"], inputs)
+        and fits(form["input"], inputs) and fits(form["output"], outputs)
+    ):  # fmt: skip
+        raise FileFormatError(f"{label} does not say how its inputs and outputs are given; it is damaged or foreign")
 
 
 def load_weights(model, filepath: StrPath, skip_mismatch: bool = False) -> None:

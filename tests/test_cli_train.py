@@ -300,6 +300,7 @@ BAD_BYTES = {
     "n.csv": (b"1,2,3\n4,5,6\n", "numbers in its first row"),
     "c.csv": (b"a;y\n" + b"1,5;u\n2,5;v\n" * 9, "decimal commas, as in '1,5'; pass --decimal ,"),
     "u.csv": ("a,y\n1,2\n".encode("utf-16"), "written in UTF-16"),
+    "v.csv": (b"a\rb,\xe9\n1,2\n", "line 1, column .*byte 0xe9 is no UTF-8"),
     "w.csv": (b"a,y\n1,2\n3,\xe9\n", "line 3, column 'y': byte 0xe9 is no UTF-8"),
     "b.csv": (bytes(range(256)), "is no text"),
     "q.csv": (b'a,y\n1,"2\n3,4\n', "line 3: unexpected end of data"),

@@ -409,6 +409,14 @@ def test_well_sealed_nonsense(change):
     refused(resealed(io.to_bytes(tiny()), change))
 
 
+@pytest.mark.parametrize(
+    "form", [[], {"input": None, "output": None}, {"input": None, "output": None, "inputs": []},
+             {"input": ["a", "b"], "output": None, "inputs": ["x"]}, {"input": None, "output": 3, "inputs": ["x"]}]
+)  # fmt: skip
+def test_a_predictor_that_does_not_say_how_it_is_called_is_refused(form):
+    refused(resealed(io.to_bytes(tiny().freeze()), lambda h: h["__metadata__"].update(config=json.dumps(form))))
+
+
 def test_resealing_alone_changes_nothing():
     content = io.to_bytes(tiny())
     assert io._read(stream.BytesIO(resealed(content, lambda h: None)), "x").name == "t"

@@ -305,6 +305,15 @@ def test_transformers_of_scikit_learn_give_the_same_numbers(case):
             assert features.names_out == list(transformer.get_feature_names_out())
 
 
+def test_an_encoder_that_was_fitted_on_missing_values_alone_takes_numbers_and_text():
+    pytest.importorskip("sklearn")
+    from sklearn.preprocessing import OneHotEncoder
+
+    fitted = OneHotEncoder(handle_unknown="ignore", sparse_output=False).fit(np.array([[np.nan], [np.nan]], object))
+    new = np.array([[0.0], ["a"], [np.nan]], object)
+    np.testing.assert_array_equal(Features.from_sklearn(fitted).transform(new), fitted.transform(new))
+
+
 @needs_frames
 def test_a_column_transformer_by_names_reads_any_frame():
     pytest.importorskip("sklearn")

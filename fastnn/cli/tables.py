@@ -232,8 +232,8 @@ class Text(Table):
         names = self.names
         with open(self.path, "rb") as file:
             for number, line in enumerate(file, 1):
-                text = line.decode("utf-8", "replace")
-                names = names or next(csv.reader([text], delimiter=self._separator), [])
+                text = line.decode("utf-8", "replace").strip("\ufeff\r\n")
+                names = names or [field.strip('"') for field in text.split(self._separator) if text]
                 try:
                     line.decode()
                 except UnicodeDecodeError as error:

@@ -79,8 +79,10 @@ class Vocabulary:
         Raises
         ------
         DtypeError
-            Where numbers meet a vocabulary of text, or text one of numbers.
+            Where numbers meet a vocabulary of text, or text one of numbers; an empty one is of either kind.
         """
+        if not self.values:
+            return np.where(missing_in(column), MISSING, UNKNOWN)
         return self._find_text(column, name, start) if self.text else self._find_numbers(column, name, start)
 
     def _find_text(self, column, name, start):
