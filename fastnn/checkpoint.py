@@ -134,6 +134,11 @@ def identity(model, source):
         "shuffle": source.shuffle if source.shuffle > 1 else bool(source.shuffle),
         "seed": source.seed,
         "values": list(model._value_names),
+        **{
+            f"vocabulary of input {name!r}": zlib.crc32(io._dumps(lookup.get_vocabulary()).encode())
+            for name, lookup in zip(model._input_names, model._lookups)
+            if lookup is not None
+        },
     }
 
 

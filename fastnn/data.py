@@ -226,9 +226,15 @@ def fit_input(array, shape, what):
     raise ShapeError(f"{what} needs shape {shape_text(shape)}, got {seen}; {hint}")
 
 
-def fit_samples(obj, tensor, what):
-    """What the caller gave for a symbolic input: an ndarray, or `sparse.Rows` where that is sparse."""
-    array = as_rows(obj, what) if tensor.sparse else as_array(obj, what)
+def fit_samples(obj, tensor, lookup, what):
+    """What the caller gave for a symbolic input: an ndarray, or `sparse.Rows` where that is sparse.
+
+    Of what a `lookup` reads, the positions.
+    """
+    if lookup is not None:
+        array = lookup.positions(obj, what)
+    else:
+        array = as_rows(obj, what) if tensor.sparse else as_array(obj, what)
     return fit_input(array, tensor.shape[1:], what)
 
 
@@ -274,7 +280,7 @@ def by_name(data, names, what):
             isinstance(data, (list, tuple))
             and len(data) == 1
             and hasattr(data[0], "__len__")
-            and not isinstance(data[0], (list, tuple))
+            and not isinstance(data[0], (list, tuple, str))
         ):
             return [data[0]]
         return [data]

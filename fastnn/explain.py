@@ -451,9 +451,10 @@ class _Graph:
                     f"{what}: input {tensor.name!r} of {self.model._label} is sparse, and no derivative by it is "
                     "computed; copy the weights with set_weights to a model with a dense Input"
                 )
-            if tensor.dtype == "int32":
+            if tensor.dtype in ("int32", "string"):
+                held = "text" if tensor.dtype == "string" else "integers"
                 raise DtypeError(
-                    f"{what}: input {tensor.name!r} of {self.model._label} holds integers, which have no "
+                    f"{what}: input {tensor.name!r} of {self.model._label} holds {held}, which have no "
                     "derivative; explain the model from the vectors on that stand for them: "
                     "fastnn.Model(embedding.output, model.output)"
                 )

@@ -1195,7 +1195,7 @@ class Tensor(Arithmetic):
     @property
     def program_type(self):
         """Its type in a Program, None for the Program's own."""
-        return "csr" if self.sparse else "int32" if self.dtype == "int32" else None
+        return "csr" if self.sparse else "int32" if self.dtype in ("int32", "string") else None
 
     def __repr__(self):
         sparse = " sparse" if self.sparse else ""
@@ -1424,10 +1424,10 @@ def trace(inputs, outputs, dtype="float32", output_names=None):
     names = output_names or [t.call.layer.name for t in outputs]
     taken = {v.id for v in values}
     for name, value in zip(names, made, strict=True):
-        if (
-            value.id in taken
-        ):  # an input, or the same tensor twice: copy it, so that every output has its own memory
-            builder.scope = name
+        builder.scope = name
+        if value.dtype == "int32":
+            value = builder.emit("to_real", value)
+        if value.id in taken:  # an input, or the same tensor twice: every output has its own memory
             value = builder.emit("reshape", value, shape=value.shape)
         taken.add(value.id)
         program.add_root("output", value.id, name=name)

@@ -9,6 +9,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from . import _core, data, feed, progress, seeds
 from .arguments import check_int
 from .config import get_num_threads
@@ -148,7 +150,11 @@ def _one_each(name, values, count):
 
 def _read_once(given, what):
     """An array of what would be converted anew for each model."""
-    return given if given is None or isinstance(given, (dict, list, tuple)) else data.as_samples(given, what)
+    from .preprocessing.tables import is_frame, is_series
+
+    if given is None or isinstance(given, (dict, list, tuple, np.ndarray)) or is_frame(given) or is_series(given):
+        return given  # the models know what text in it means
+    return data.as_samples(given, what)
 
 
 def _refuse_shared(models):

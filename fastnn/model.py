@@ -17,6 +17,7 @@ from .errors import (
     ArgumentError,
     ArgumentTypeError,
     DeviceError,
+    DtypeError,
     GraphError,
     NonFiniteLossError,
     NotCompiledError,
@@ -24,10 +25,11 @@ from .errors import (
     ShapeError,
     UnknownNameError,
 )
-from .graph import Tensor, layers_between, replay, trace
+from .graph import Tensor, calls_between, layers_between, replay, trace
 from .history import History
 from .layers.base import Layer
 from .layers.core import Input
+from .layers.lookup import Lookup, lookups_of, raw_array
 from .losses import Loss
 from .sparse import Rows
 from .structure import any_symbolic, flatten, metrics_per_output, per_output, shape_like, unique
@@ -132,6 +134,9 @@ class Model(Layer):
                     f"{self._label} needs symbolic inputs and outputs, got {type(tensor).__name__}; "
                     "begin with fastnn.Input and call layers on it"
                 )
+        for tensor in self._outputs:
+            if tensor.dtype == "string":
+                raise DtypeError(f"{self._label} gives numbers, got the text of {tensor.name!r} as an output")
         self._input_names = input_keys or unique(t.name for t in self._inputs)
         self._output_names = output_keys or unique(t.call.layer.name for t in self._outputs)
         layers = layers_between(self._inputs, self._outputs)
@@ -139,6 +144,7 @@ class Model(Layer):
         self.dtype_policy = self.dtype_policy or (held.pop() if len(held) == 1 else check_dtype(None))
         self.dtype = variable_dtype(self.dtype_policy)
         self._layers = layers
+        self._lookups = lookups_of(self._inputs, calls_between(self._inputs, self._outputs))
         self._trace()
         names = {}
         for layer in layers:
@@ -361,6 +367,10 @@ class Model(Layer):
         made = replay(self._inputs, self._outputs, values)
         return made[0] if len(made) == 1 else made
 
+    def lookups_for(self, count):
+        """For each input the Lookup that reads it, None for numbers."""
+        return self._lookups
+
     def __call__(self, *inputs, training=None) -> Any:  # type: ignore[override]
         """On arrays: the outputs, as `predict` gives them. On symbolic tensors: a symbolic tensor.
 
@@ -509,15 +519,17 @@ class Model(Layer):
         found, labelled = {}, []
         if self._tabular.features is not None or type(x) is not np.ndarray:
             shapes = [t.shape[1:] for t in self._inputs]
-            x = self._tabular.read(x, self._input_names, shapes, self.dtype, f"the input of {self._label}")
-        for name, id, tensor, array in zip(
+            what, raw = f"the input of {self._label}", self._lookups[0] is not None
+            x = self._tabular.read(x, self._input_names, shapes, self.dtype, what, raw)
+        for name, id, tensor, lookup, array in zip(
             self._input_names,
             self._input_ids,
             self._inputs,
+            self._lookups,
             data.by_name(x, self._input_names, f"the input of {self._label}"),
         ):
             what = f"input {name!r} of {self._label}"
-            found[id] = data.fit_samples(array, tensor, what)
+            found[id] = data.fit_samples(array, tensor, lookup, what)
             labelled.append((what, found[id]))
         return found, data.common_length(labelled)
 
@@ -1754,7 +1766,8 @@ class Sequential(Model):
             self.build((None, width))
         elif self._source is None and self._layers and x is not None:
             what = f"the input of {self._label}"
-            array = data.as_samples(data.by_name(x, ["x"], what)[0], what)
+            [array] = data.by_name(x, ["x"], what)
+            array = (raw_array if isinstance(self._layers[0], Lookup) else data.as_samples)(array, what)
             if isinstance(array, Rows):
                 self._begin_with(Input(array.shape[1:], sparse=True))
             else:

@@ -10,6 +10,8 @@ import numpy as np
 from . import _core, data
 from ._engine import Runtime
 from .errors import ArgumentTypeError, ShapeError
+from .layers.base import registry
+from .layers.lookup import Lookup
 from .structure import shape_like
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ class Predictor(_core.Predictor):
             "output": _plain(model._output_form),
             "inputs": model.input_names,
         }
+        if any(model._lookups):
+            form["lookups"] = [registry.serialize(lookup) for lookup in model._lookups]
         from .fold import fold  # needed here only
 
         read, _ = model._engine().read()
@@ -78,12 +82,13 @@ class Predictor(_core.Predictor):
             [t.shape[1:] for t in inputs],
             [program.tensors[root.tensor].shape[1:] for root in outputs],
         )
+        lookups = _lookups(form.get("lookups"), len(inputs))
         alone = len(inputs) == len(outputs) == 1 and form["input"] is None and form["output"] is None
         if alone and inputs[0].type == program.dtype and tabular.features is None:
             out = program.tensors[outputs[0].tensor]
             made = Predictor(engine, inputs[0].id, out.id, inputs[0].shape[1:], out.shape[1:])
         else:
-            made = StructuredPredictor(runtime, program, form)
+            made = StructuredPredictor(runtime, program, form, lookups)
         made.program, made.form, made._tabular = program, form, copy.copy(tabular)
         return made
 
@@ -174,9 +179,9 @@ class StructuredPredictor:
         Predictor.__repr__,
     )
 
-    def __init__(self, runtime, program, form) -> None:
+    def __init__(self, runtime, program, form, lookups) -> None:
         self.engine, self._runtime = runtime.engine, runtime
-        self._inputs = program.of_kind("input")
+        self._inputs, self._lookups = program.of_kind("input"), lookups
         self._outputs = [program.tensors[root.tensor] for root in program.roots_of("output")]
         self._names, self._form = form["inputs"], _form(form["output"])
 
@@ -198,12 +203,15 @@ class StructuredPredictor:
         one_row = self._tabular.one_row(x)
         if one_row is not None:
             x = one_row
-        table = self._tabular.read(x, self._names, shapes, self.engine.dtype, what)
-        for name, tensor, array in zip(
-            self._names, self._inputs, data.by_name(table, self._names, what)
+        table = self._tabular.read(x, self._names, shapes, self.engine.dtype, what, self._lookups[0] is not None)
+        for name, tensor, lookup, array in zip(
+            self._names, self._inputs, self._lookups, data.by_name(table, self._names, what)
         ):
             what = f"input {name!r} of the predictor"
-            array = (data.as_rows if tensor.type == "csr" else data.as_array)(array, what)
+            if lookup is not None:
+                array = lookup.positions(array, what)
+            else:
+                array = (data.as_rows if tensor.type == "csr" else data.as_array)(array, what)
             lone = array.shape == tensor.shape[1:]
             single.append(lone or one_row is not None)
             given.append((what, data.fit_input(array[None] if lone else array, tensor.shape[1:], what)))
@@ -236,6 +244,16 @@ class StructuredPredictor:
                     f"out needs arrays of shapes {_text(needed)}, got {array.shape}; use numpy.empty"
                 )
         return arrays
+
+
+def _lookups(described, count):
+    """The lookups that were serialized, one or None for each input."""
+    if described is None:
+        return [None] * count
+    made = [registry.deserialize(entry) for entry in described]
+    if len(made) != count or not all(layer is None or isinstance(layer, Lookup) for layer in made):
+        raise ArgumentTypeError(f"the predictor needs a lookup or None for each of {count} inputs, got {made!r:.80}")
+    return made
 
 
 def _plain(form):

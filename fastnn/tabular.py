@@ -80,7 +80,7 @@ class Tabular:
             return False
         return not set(self.columns).isdisjoint(x)
 
-    def read(self, x, names, shapes, dtype, what):
+    def read(self, x, names, shapes, dtype, what, raw=False):
         """What stands for the inputs in `x`: arrays by name or alone, for tables; else `x` itself.
 
         Parameters
@@ -94,6 +94,8 @@ class Tabular:
             Of the features that are made.
         what : str
             How errors name `x`.
+        raw : bool, default False
+            Whether columns side by side are left as they are, for a lookup.
         """
         if self.features is not None:
             if isinstance(x, (list, tuple)) and len(x) == 1 and not isinstance(x[0], (list, tuple)):
@@ -107,7 +109,7 @@ class Tabular:
         x = table_of(x, what)
         if table and (len(names) > 1 or (shapes[0] in ((), (1,)) and names[0] in x.names)):
             return _by_input(x, names, shapes, what)
-        return matrix(x, self.columns, what)
+        return matrix(x, self.columns, what, raw)
 
     def one_row(self, x):
         """`x` as a table of one row where it is such a row, of raw columns in order; else None."""
@@ -207,13 +209,15 @@ def check_names(what, names):
     return [str(name) for name in names]
 
 
-def matrix(table, columns, what):
-    """The columns of a table of numbers side by side: all, or those of these names."""
+def matrix(table, columns, what, raw=False):
+    """The columns of a table of numbers side by side: all, or those of these names; as they are for `raw`."""
     from .preprocessing.tables import numbers
 
     names = table.names if columns is None else columns
     places = _places(table, names, what)
     made = [table.column(at) for at in places]
+    if raw:
+        return np.stack([c.astype(object) for c in made], axis=1)
     single = all(c.dtype.kind in "fiub" and np.can_cast(c.dtype, np.float32) for c in made)
     out = np.empty((table.rows, len(names)), np.float32 if single else np.float64)
     for i, column in enumerate(made):

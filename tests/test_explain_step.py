@@ -67,8 +67,9 @@ def compiled(inputs, output, loss="mse", optimizer="sgd"):
 def headed(layer, shapes, features=2):
     """A net with Dense before and behind a layer, so that gradients pass through it, and one sample for it."""
     rng = np.random.default_rng(0)
-    integer = isinstance(layer, (layers.Embedding, layers.CategoryEncoding))
-    xs = [layers.Input(s, dtype="int32" if integer else None) for s in shapes]
+    dtype = layer.input_dtype
+    integer = dtype is not None
+    xs = [layers.Input(s, dtype=dtype) for s in shapes]
     hs = [
         layers.Dense(s[-1], name=f"before{i}")(x) if s and not integer else x
         for i, (x, s) in enumerate(zip(xs, shapes))
@@ -76,12 +77,16 @@ def headed(layer, shapes, features=2):
     h = layers.Flatten()(layer(hs if len(hs) > 1 else hs[0]))
     model = compiled(xs, layers.Dense(features, name="behind")(h))
     x = [rng.integers(0, 3, (1, *s)) if integer else rng.normal(size=(1, *s)) for s in shapes]
+    if dtype == "string":
+        x = [np.array(["a", "b", "c"])[part] for part in x]
     return model, x if len(x) > 1 else x[0], rng.normal(size=(1, features))
 
 
 MORE = [
     (lambda: layers.Embedding(5, 3), [(4,)]),
     (lambda: layers.CategoryEncoding(5, "multi_hot"), [(4,)]),
+    (lambda: layers.IntegerLookup(vocabulary=[2, 0], output_mode="one_hot"), [(4,)]),
+    (lambda: layers.StringLookup(vocabulary=["b", "a"], mask_token="c", output_mode="count"), [(4,)]),
     (lambda: layers.Average(), [(3,), (3,)]),
     (lambda: layers.Maximum(), [(3,), (3,)]),
     (lambda: layers.Minimum(), [(3,), (3,)]),

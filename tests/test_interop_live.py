@@ -128,7 +128,7 @@ def test_out_to_pytorch(name, stack, shapes, integers, rng):
 
 def test_every_layer_stands_in_the_list():
     listed = {kind for _, stack, _, _ in STACKS for kind, _ in stack}
-    elsewhere = {"MixUp", "Operation", "StoredProgram", "TracedLayer"}
+    elsewhere = {"IntegerLookup", "MixUp", "Operation", "StoredProgram", "StringLookup", "TracedLayer"}
     assert listed | elsewhere == set(torch_tables.LAYERS) | set(torch_tables.NOT_IN_TORCH)
 
 

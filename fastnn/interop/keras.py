@@ -20,6 +20,7 @@ from ..errors import ArgumentTypeError, FastNNError, FileFormatError, MissingExt
 from ..graph import calls_between
 from ..layers import Input, Operation
 from ..layers.base import registry
+from ..layers.lookup import Lookup
 from ..model import Model, Sequential
 from ..registry import constructor_arguments, snake_case
 from . import hdf5, weights
@@ -42,6 +43,7 @@ _CONTAINERS = ("Sequential", "Functional", "Model")
 # Arguments that say nothing where another one is not set, or about what fastnn does not choose.
 _IDLE = {
     "ema_momentum", "lora_alpha", "name", "optional", "ragged", "renorm_momentum", "build_input_shape", "batch_size",
+    "oov_method", "vocabulary_size",
 }  # fmt: skip
 
 # Layers of Keras that may stand as an activation, and the activation of fastnn.
@@ -50,10 +52,11 @@ _LAYERS_AS_ACTIVATIONS = {"ReLU": "relu", "LeakyReLU": "leaky_relu", "ELU": "elu
 _DTYPES = {
     "float16": "float32", "bfloat16": "float32", "float32": "float32", "float64": "float64", "int8": "int32",
     "int16": "int32", "int32": "int32", "int64": "int32", "uint8": "int32", "uint16": "int32", "uint32": "int32",
-    "uint64": "int32", "bool": "int32",
+    "uint64": "int32", "bool": "int32", "string": "string",
 }  # fmt: skip
 
 MAX_CONFIG = 64 << 20  # bytes of JSON
+MAX_VOCABULARY = 64 << 20  # bytes of text
 MAX_NESTING = 32  # models in models
 
 
@@ -164,8 +167,8 @@ class _Reader:
         The layers with weights, after `build`.
     """
 
-    def __init__(self, description, label):
-        self._label = label
+    def __init__(self, description, label, vocabulary_of):
+        self._label, self._vocabulary_of = label, vocabulary_of
         self._missing, self._policies = [], {}
         self._layers = {}  # made layers by the id of their description
         self._shared = {}
@@ -251,7 +254,7 @@ class _Reader:
         cls = layer_class(kind)
         if cls is None:
             raise _Unknown("no layer of fastnn")
-        if "dtype" in config:
+        if "dtype" in config and not issubclass(cls, Lookup):
             self._policies.setdefault(_policy(config["dtype"]), name)
         plain = {k: v for k, v in config.items() if k not in ("batch_input_shape", "batch_shape")}
         given = {k: v for k, v in plain.items() if k.endswith(("_initializer", "_regularizer", "activation"))}
@@ -304,6 +307,8 @@ class _Reader:
             made = self._layers.get(id(first))
             if made is not None and not isinstance(made, Model) and all(made is not p[2] for p in self._places):
                 self._places.append((*place, made))
+                if isinstance(made, Lookup) and not made.get_vocabulary(False):
+                    made.take_adapted(self._vocabulary_of(*place))
             yield layer, made
 
     def _input(self, layer, readers):
@@ -315,7 +320,7 @@ class _Reader:
             dtype = "int32"
         return Input(
             tuple(shape)[1:],
-            dtype="int32" if dtype == "int32" else None,
+            dtype=dtype if dtype in ("int32", "string") else None,
             name=_legal(self._name_of(layer)),
         )
 
@@ -568,10 +573,17 @@ def from_keras(source):
     )
 
 
-def _model_of(description, label, settings, pairs_for):
-    """The model of a description; `pairs_for(placed)` gives its weights."""
+def _no_vocabulary(path, names):
+    return []
+
+
+def _model_of(description, label, settings, pairs_for, vocabulary_of=_no_vocabulary):
+    """The model of a description; `pairs_for(placed)` gives its weights.
+
+    `vocabulary_of(path, names)` gives the tokens of a lookup that was adapted.
+    """
     try:
-        reader = _Reader(description, label)
+        reader = _Reader(description, label, vocabulary_of)
         model = reader.build()
     except (FastNNError, MissingExtraError):
         raise
@@ -599,12 +611,16 @@ def _from_live(model):
         message = f"{label} does not say what it is made of ({error}); only Sequential and Functional do"
         raise UnsupportedError(message) from error
 
+    def layer_at(names):
+        found = model
+        for name in names:
+            found = found.get_layer(name)
+        return found
+
     def pairs_for(placed):
         pairs = []
         for layer in placed:
-            found = model
-            for name in layer.names:
-                found = found.get_layer(name)
+            found = layer_at(layer.names)
             arrays = found.get_weights()
             if [a.shape for a in arrays] != layer.shapes:
                 raise UnsupportedError(
@@ -620,7 +636,10 @@ def _from_live(model):
             [f"{model.name} ({description['class_name']}): a model by a class of its own"],
             "Only Sequential and Functional models say what they are made of.",
         )
-    return _model_of(description, label, settings, pairs_for)
+    return _model_of(
+        description, label, settings, pairs_for,
+        lambda path, names: [t.item() if isinstance(t, np.generic) else t for t in layer_at(names).get_vocabulary()],
+    )  # fmt: skip
 
 
 def _checked_description(description, label):
@@ -655,12 +674,25 @@ def _from_zip(file, label):
     description = _checked_description(
         parse_json(_member(file, label, "config.json", MAX_CONFIG).decode(errors="replace"), f"config.json in {label}"), label
     )
+
+    def vocabulary_of(path, names):
+        name = f"assets/{path}/vocabulary.txt"
+        try:
+            text = _member(file, label, name, MAX_VOCABULARY)
+        except FileFormatError as error:
+            raise FileFormatError(f"{label} lacks the vocabulary of {names[-1]!r} ({error})") from None
+        try:
+            return text.decode().splitlines()
+        except UnicodeDecodeError:
+            raise FileFormatError(f"{label} holds {name}, which is no text in UTF-8; it is damaged or foreign") from None
+
     with weights_in(file, label) as archive:
         return _model_of(
             description,
             label,
             description.get("compile_config"),
             lambda placed: weights.from_archive(archive, placed, label),
+            vocabulary_of,
         )
 
 
@@ -728,8 +760,10 @@ class _Writer:
 
     def _model(self, model):
         keras = self._keras
-        inputs = [keras.Input(t.shape[1:], dtype="int32" if t.dtype == "int32" else self._dtype_of_arrays, name=n)
-                  for t, n in zip(model._inputs, model._input_names)]  # fmt: skip
+        inputs = [
+            keras.Input(t.shape[1:], dtype=self._dtype_of(t, lookup), name=n)
+            for t, n, lookup in zip(model._inputs, model._input_names, model._lookups)
+        ]
         if isinstance(model, Sequential):
             layers = [self._layer(layer) for layer in model.layers]
             if self._missing:
@@ -751,8 +785,9 @@ class _Writer:
         ]
         return keras.Model(*given, name=model.name)
 
-    @property
-    def _dtype_of_arrays(self):
+    def _dtype_of(self, tensor, lookup):
+        if tensor.dtype in ("int32", "string"):
+            return "int64" if tensor.dtype == "int32" and lookup is not None else tensor.dtype
         return "float32" if self._dtype == "mixed_bfloat16" else self._dtype
 
     def _call(self, call, read):
@@ -797,6 +832,13 @@ class _Writer:
         config = {**layer.get_config(), "dtype": self._dtype, "name": layer.name.replace(".", "_")}
         if "activation" in config:
             config["activation"] = self._activation(config["activation"])
+        if isinstance(layer, Lookup):
+            del config["adapted"]
+            try:
+                made = getattr(self._keras.layers, kind)(**config)
+            except ImportError as error:
+                raise MissingExtraError(f"to_keras needs TensorFlow for {layer._label} ({error})") from None
+            return made
         made = getattr(self._keras.layers, kind)(**config)
         if layer.weights:
             self._fresh.append((layer, made))

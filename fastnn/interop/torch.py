@@ -279,10 +279,16 @@ def _pairs(module, layer):
 
 # ---- out ----
 
+_LOOKUP = (
+    "PyTorch has no lookups; convert fastnn.Model(lookup.output, model.output), with the other inputs where there are "
+    "some, and give it lookup(x)"
+)
+
 # Layers of fastnn that PyTorch has not, and why.
 NOT_IN_TORCH = {
     "GaussianDropout": "PyTorch has no module for it",
     "GaussianNoise": "PyTorch has no module for it",
+    "IntegerLookup": _LOOKUP,
     "MixUp": "PyTorch changes samples outside of the network",
     "RandomErasing": "PyTorch changes samples outside of the network",
     "RandomFlip": "PyTorch changes samples outside of the network",
@@ -290,6 +296,7 @@ NOT_IN_TORCH = {
     "RandomTranslation": "PyTorch changes samples outside of the network",
     "RandomZoom": "PyTorch changes samples outside of the network",
     "StoredProgram": "it is a Program without layers",
+    "StringLookup": _LOOKUP,
     "TracedLayer": "it was made by a class of the user's own",
 }
 

@@ -4,6 +4,7 @@ from .activations import ELU, LeakyReLU, PReLU, ReLU, Softmax
 from .augmentation import MixUp, RandomErasing, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
 from .base import Layer, Parameter, deserialize, serialize
 from .core import Activation, Dense, Embedding, Input, InputLayer
+from .lookup import IntegerLookup, StringLookup
 from .merging import (
     Add,
     Average,
@@ -32,9 +33,9 @@ from .traced import TracedLayer
 __all__ = [
     "Activation", "Add", "AlphaDropout", "Average", "BatchNormalization", "CategoryEncoding", "Concatenate",
     "Dense", "Dot", "Dropout", "ELU", "Embedding", "Flatten", "GaussianDropout", "GaussianNoise", "Input",
-    "InputLayer", "Layer", "LayerNormalization", "LeakyReLU", "Maximum", "Minimum", "MixUp", "Multiply",
+    "InputLayer", "IntegerLookup", "Layer", "LayerNormalization", "LeakyReLU", "Maximum", "Minimum", "MixUp", "Multiply",
     "Normalization", "Operation", "PReLU", "Parameter", "RandomErasing", "RandomFlip", "RandomRotation",
-    "RandomTranslation", "RandomZoom", "ReLU", "Rescaling", "Reshape", "Softmax", "Subtract", "TracedLayer",
+    "RandomTranslation", "RandomZoom", "ReLU", "Rescaling", "Reshape", "Softmax", "StringLookup", "Subtract", "TracedLayer",
     "UnitNormalization", "add", "average", "concatenate", "deserialize", "dot", "maximum", "minimum",
     "multiply", "serialize", "subtract",
 ]  # fmt: skip

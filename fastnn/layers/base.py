@@ -453,6 +453,7 @@ class Layer:
             )
         shapes = [t.shape for t in tensors]
         self.ensure_built(shapes if listed else shapes[0])
+        self._check_read_raw(tensors)
         if isinstance(tensors[0], Value):  # inside another layer's call
             return self.trace_call(tensors[0].builder, list(tensors) if listed else tensors[0], training)
         builder = Builder(self.dtype or "float32")
@@ -493,6 +494,27 @@ class Layer:
                     f"of such, got {type(value).__name__}{shape}."
                 )
         return made
+
+    def lookups_for(self, count):
+        """For each of `count` tensors that the layer is called on the Lookup that reads it, None for numbers."""
+        return [None] * count
+
+    def _check_read_raw(self, tensors):
+        """Raises where text would meet another layer than a lookup, or a lookup what is no Input."""
+        for t, lookup in zip(tensors, self.lookups_for(len(tensors))):
+            if lookup is None and t.dtype == "string":
+                raise DtypeError(
+                    f"{self._label} reads numbers, got the text of {t.name!r}; put a StringLookup between them."
+                )
+            if lookup is not None and (isinstance(t, Value) or t.call.inputs):
+                seen = f"the output of {t.call.layer.name!r}" if isinstance(t, Tensor) else "a tensor within another layer"
+                raise GraphError(
+                    f"{lookup._label} reads an Input of the model, where its values are looked up, got {seen}; call it on "
+                    f"Input(..., dtype={'string' if lookup._text else 'int64'!r}) and hand on what it returns."
+                )
+            if lookup is not None and lookup._text != (t.dtype == "string"):
+                needed = "string" if lookup._text else "int64"
+                raise DtypeError(f"{lookup._label} reads Input(..., dtype={needed!r}), got {t.name!r} of {t.dtype}.")
 
     def _check_made(self):
         if "_calls" not in vars(self):

@@ -13,7 +13,7 @@ from .base import Layer, registry
 if TYPE_CHECKING:
     from .._typing import Any, Named
 
-_INPUT_DTYPES = ("float16", "float32", "float64", "int32")
+_INPUT_DTYPES = ("float16", "float32", "float64", "int32", "int64", "string")
 
 
 @registry.add
@@ -27,7 +27,8 @@ class InputLayer(Layer):
     batch_size : int, optional
         Taken for Keras's sake; the batch stays open.
     dtype : str, optional
-        A floating type stands for the model's dtype; "int32" for indices.
+        A floating type stands for the model's dtype; "int32" or "int64" for integers; "string" for text, which a
+        StringLookup reads.
     name : str, optional
     batch_shape : tuple, optional
         `(batch, *shape)` in place of `shape`.
@@ -63,9 +64,10 @@ class InputLayer(Layer):
                 f"{self._label}: dtype must be one of {', '.join(_INPUT_DTYPES)} or None, "
                 f"got {dtype!r}. Arrays of any real type are converted when they are read."
             )
+        name_of_dtype = {"int64": "int32"}.get(name_of_dtype, name_of_dtype)
         self._given_dtype = None if dtype is None else name_of_dtype
         self.sparse = bool(sparse)
-        if self.sparse and (len(self.shape) != 1 or self._given_dtype == "int32"):
+        if self.sparse and (len(self.shape) != 1 or self._given_dtype in ("int32", "string")):
             raise ArgumentError(
                 f"{self._label}: a sparse input has rows of real numbers, such as Input((10_000,), sparse=True), "
                 f"got shape {self.shape} and dtype {self._given_dtype or 'float32'}."
@@ -106,7 +108,8 @@ def Input(
     batch_size : int, optional
         Taken for Keras's sake; the batch stays open.
     dtype : str, optional
-        A floating type stands for the model's dtype; "int32" for indices.
+        A floating type stands for the model's dtype; "int32" or "int64" for integers; "string" for text, which a
+        StringLookup reads.
     name : str, optional
         By default input_layer, input_layer_1, ...
     batch_shape : tuple, optional

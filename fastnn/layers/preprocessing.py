@@ -235,6 +235,22 @@ class Rescaling(Layer):
         return {**super().get_config(), **plain}
 
 
+def encoded(layer, x, depth, mode, dropped=False):
+    """Integers in [0, depth) as `CategoryEncoding` has them; with `dropped`, `depth` itself sets nothing."""
+    width = depth + dropped
+    hot = emit("one_hot", x, shape=(*x.shape, width))
+    if mode == "one_hot":
+        made = emit("reshape", hot, shape=(*x.shape[:-1], width)) if x.ndim > 1 and x.shape[-1] == 1 else hot
+    else:
+        if x.ndim != 2:
+            raise ShapeError(
+                f"{layer._label} with output_mode={mode!r} expects inputs (batch, tokens), got {x.shape}."
+            )
+        made = emit("max_to" if mode == "multi_hot" else "sum_to", hot, shape=(None, 1, width))
+        made = emit("reshape", made, shape=(None, width))
+    return made[..., :depth] if dropped else made
+
+
 @registry.add
 class CategoryEncoding(Layer):
     """Integers in [0, num_tokens) as vectors of num_tokens numbers.
@@ -274,19 +290,7 @@ class CategoryEncoding(Layer):
     def call(self, x):
         self._needs_one(x)
         self._needs_integers(x)
-        hot = emit("one_hot", x, shape=(*x.shape, self.num_tokens))
-        if self.output_mode == "one_hot":
-            shape = (*x.shape[:-1], self.num_tokens)
-            return emit("reshape", hot, shape=shape) if x.ndim > 1 and x.shape[-1] == 1 else hot
-        if x.ndim != 2:
-            raise ShapeError(
-                f"{self._label} with output_mode={self.output_mode!r} expects inputs (batch, tokens), "
-                f"got {x.shape}."
-            )
-        reduced = emit(
-            "max_to" if self.output_mode == "multi_hot" else "sum_to", hot, shape=(None, 1, self.num_tokens)
-        )
-        return emit("reshape", reduced, shape=(None, self.num_tokens))
+        return encoded(self, x, self.num_tokens, self.output_mode)
 
     def get_config(self):
         return {**super().get_config(), "num_tokens": self.num_tokens, "output_mode": self.output_mode}

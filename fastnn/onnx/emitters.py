@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import _core
 from ..backends.xp import SELU_ALPHA, SELU_SCALE
+from ..errors import ArgumentError
 from ..graph import permutation
 
 EMITTERS: dict = {}
@@ -406,3 +407,18 @@ def batch_norm(w, x, mean, variance, epsilon, gamma, beta):
     shift = w.array(np.zeros(features)) if beta is None else w.value(beta)
     given = [w.value(x), scale, shift, w.value(mean, weight=True), w.value(variance, weight=True)]
     return w.node("BatchNormalization", given, epsilon=epsilon)
+
+
+def label_encoder(w, x, lookup):
+    """int32 positions of what a lookup reads."""
+    if lookup.num_oov_indices != 1:
+        raise ArgumentError(
+            f"{lookup._label} has num_oov_indices={lookup.num_oov_indices}, which has no form in ONNX; with 1 it has one"
+        )
+    values, positions = lookup.table()
+    kind = "strings" if lookup._text else "int64s"
+    found = w.node(
+        "LabelEncoder", [x], type="int64", domain="ai.onnx.ml", values_int64s=positions,
+        default_int64=lookup._first_oov, **{f"keys_{kind}": values},
+    )  # fmt: skip
+    return w.cast(found, "int32")

@@ -13,10 +13,11 @@ from ..config import version
 from ..errors import ArgumentError, ArgumentTypeError, UnknownNameError
 from ..graph import trace_calls
 from ._library import library
-from .emitters import EMITTERS, batch_norm, gemm, layer_norm, outside_inference
+from .emitters import EMITTERS, batch_norm, gemm, label_encoder, layer_norm, outside_inference
 
 # Opset 20 is the first with Gelu; ONNX Runtime reads it since 1.17.
 OPSET, IR_VERSION = 20, 9
+ML_OPSET = 3  # of ai.onnx.ml, where there are lookups
 BATCH = "batch"
 MAX_BYTES = 2**31 - 1  # of a protobuf message
 # Values of parameters alone are computed when the file is written up to this many elements.
@@ -99,7 +100,7 @@ def _of_model(onnx, model):
     fixed = {i for p, i in builder.params.items() if not p.trainable}
     outputs = [known[id(t)].id for t in model.outputs]
     writer = Writer(onnx, builder.program, values, fixed, outputs)
-    writer.write(model.input_names, model.output_names)
+    writer.write(model.input_names, model.output_names, model._lookups)
     return writer
 
 
@@ -108,7 +109,9 @@ def _of_predictor(onnx, predictor):
     values = {t.id: predictor.read(t.id, t.shape) for t in program.of_kind("param")}
     roots = program.roots_of("output")
     writer = Writer(onnx, program, values, set(), [r.tensor for r in roots])
-    writer.write([t.name for t in program.of_kind("input")], [r.name for r in roots])
+    inputs = program.of_kind("input")
+    lookups = getattr(predictor, "_lookups", [None] * len(inputs))
+    writer.write([t.name for t in inputs], [r.name for r in roots], lookups)
     return writer
 
 
@@ -128,7 +131,7 @@ class Writer:
         self._types = {
             "float32": onnx.TensorProto.FLOAT, "float64": onnx.TensorProto.DOUBLE, "bool": onnx.TensorProto.BOOL,
             "int32": onnx.TensorProto.INT32, "int64": onnx.TensorProto.INT64, "int8": onnx.TensorProto.INT8,
-            "bfloat16": onnx.TensorProto.BFLOAT16,
+            "bfloat16": onnx.TensorProto.BFLOAT16, "string": onnx.TensorProto.STRING,
         }  # fmt: skip
         self.nodes, self.initializers, self.infos = [], {}, {}
         self.constants = dict(values)  # values by tensor id: what depends on parameters alone
@@ -139,13 +142,18 @@ class Writer:
 
     # -- the walk --
 
-    def write(self, input_names, output_names):
+    def write(self, input_names, output_names, lookups):
         """Write all that the outputs need."""
-        for tensor, name in zip(self.program.of_kind("input"), input_names):
+        self.inputs = []
+        for tensor, name, lookup in zip(self.program.of_kind("input"), input_names, lookups):
             self._names[tensor.id] = self._unique(name)
+            self.inputs.append(self._names[tensor.id])
             type = self.program.dtype if tensor.type == "csr" else tensor.type  # ONNX has dense rows alone
-            self._info(self._names[tensor.id], type, tensor.shape)
-        self.inputs = [self._names[t.id] for t in self.program.of_kind("input")]
+            if lookup is not None:
+                type = "string" if lookup._text else "int64"
+                self._scope, self._shape = lookup.name, tensor.shape
+                self._names[tensor.id] = label_encoder(self, self.inputs[-1], lookup)
+            self._info(self.inputs[-1], type, tensor.shape)
         # Reserved, so that no value inside takes an output's name.
         self.output_names = [self._unique(name) for name in output_names]
         needed = [self.program.nodes[i] for i in self.program.needed(self.outputs)]
@@ -301,7 +309,10 @@ class Writer:
         )
         made = self.onnx.helper.make_model(
             graph,
-            opset_imports=[self.onnx.helper.make_opsetid("", OPSET)],
+            opset_imports=[
+                self.onnx.helper.make_opsetid("", OPSET),
+                *(self.onnx.helper.make_opsetid(domain, ML_OPSET) for domain in {n.domain for n in self.nodes} - {""}),
+            ],
             ir_version=IR_VERSION,
             producer_name="fastnn",
             producer_version=version(),

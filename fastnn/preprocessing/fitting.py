@@ -1,13 +1,13 @@
 """Features of a table found by looking at it: what its columns are, and what becomes of their values."""
 
-from collections import Counter
 from itertools import chain
 
 import numpy as np
 
 from ..arguments import check_int
 from ..errors import ArgumentError, ArgumentTypeError, DtypeError, UnknownNameError
-from .tables import is_frame, is_missing, is_series, kind_of, missing_in, numbers, seconds, table_of
+from .tables import is_frame, is_series, kind_of, missing_in, numbers, seconds, table_of
+from .vocabulary import Counts
 
 _SAMPLE = 1 << 17  # values of a column that the median over an iterable is found from
 _CHUNK = 1 << 16  # rows looked at in one go
@@ -61,38 +61,6 @@ class _Numbers:
     @property
     def scale(self):
         return float(np.sqrt(self.squares / self.count)) or 1.0
-
-
-class _Categories:
-    """How often each value of a column occurs."""
-
-    def __init__(self, text):
-        self.text, self.missing = text, 0
-        self.counts = Counter()
-
-    def add(self, values, name, start):
-        if values.dtype.kind == "O":
-            found = Counter(values.tolist())
-            for value in [v for v in found if not isinstance(v, str) and is_missing(v)]:
-                self.missing += found.pop(value)
-        else:
-            absent = missing_in(values)
-            self.missing += int(absent.sum())
-            distinct, counts = np.unique(values[~absent], return_counts=True)
-            found = dict(zip(distinct.tolist(), counts.tolist()))
-        self.counts.update(found)
-        if len(self.counts) > _MOST:
-            self.counts = Counter(dict(self.counts.most_common(_MOST // 2)))
-
-    def most_frequent(self, limit):
-        """Up to `limit` values, the most frequent first, equal ones in their order."""
-        values = sorted(self.counts, key=lambda v: (-self.counts[v], v))[:limit]
-        if self.text:
-            return list(map(str, values))
-        if all(isinstance(v, (bool, np.bool_)) for v in values):
-            return list(map(bool, values))
-        whole = all(int(v) == v for v in values)  # integers are floats where some are missing
-        return [int(v) if whole else float(v) for v in values]
 
 
 def _tables(given):
@@ -190,13 +158,13 @@ def _begin(values, name, start, asked, sampled):
             f"such as month or age, or kinds={{{name!r}: 'number'}} for seconds since 1970, or 'drop'"
         )
     if asked == "category" or (asked is None and kind in ("text", "bool")):
-        return _Categories(kind == "text")
+        return Counts(kind == "text", _MOST)
     return _Numbers(kind == "date", sampled)
 
 
 def _check_kind(column, values, name, start):
     """Raises where text comes after numbers, or numbers after text."""
-    if not isinstance(column, _Categories):
+    if not isinstance(column, Counts):
         return  # `numbers` and `seconds` say so themselves
     kind = kind_of(values, name, start)
     if kind is not None and (kind == "text") != column.text:
@@ -211,7 +179,7 @@ def _steps(table, names, found, max_categories):
     """The steps for what was found; `table` is asked for exact medians where it is the only one."""
     numeric, dates, categories = [], [], []
     for i, column in found.items():
-        if isinstance(column, _Categories):
+        if isinstance(column, Counts):
             if len(column.counts) > 1 or column.missing:
                 categories.append(i)
         elif not column.constant or column.missing:

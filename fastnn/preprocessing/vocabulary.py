@@ -1,4 +1,6 @@
-"""Vocabularies: the values that a column of categories may have, and where each stands."""
+"""Vocabularies: the values that a column of categories may have, how often they come, and where each stands."""
+
+from collections import Counter
 
 import numpy as np
 
@@ -22,6 +24,47 @@ class _Positions(dict):
         if is_missing(value):
             return MISSING
         raise _WrongType
+
+
+class Counts:
+    """How often each value of a column occurs, all text or all numbers.
+
+    Parameters
+    ----------
+    text : bool
+    most : int, optional
+        More distinct values are not counted at a time: the rarer half of them is then forgotten.
+    """
+
+    def __init__(self, text, most=None):
+        self.text, self.most, self.missing = text, most, 0
+        self.counts = Counter()
+
+    def add(self, values, *_):
+        """Count the values of a column, as `tables` gives it."""
+        if values.dtype.kind == "O":
+            found = Counter(values.tolist())
+            for value in [v for v in found if not isinstance(v, str) and is_missing(v)]:
+                self.missing += found.pop(value)
+        else:
+            absent = missing_in(values)
+            self.missing += int(absent.sum())
+            distinct, counts = np.unique(values[~absent], return_counts=True)
+            found = dict(zip(distinct.tolist(), counts.tolist()))
+        self.counts.update(found)
+        if self.most is not None and len(self.counts) > self.most:
+            self.counts = Counter(dict(self.counts.most_common(self.most // 2)))
+
+    def most_frequent(self, limit=None, ties_down=False):
+        """Up to `limit` values, the most frequent first, equal ones in their order or, for `ties_down`, against it."""
+        values = sorted(self.counts, reverse=ties_down)
+        values = sorted(values, key=lambda v: -self.counts[v])[:limit]
+        if self.text:
+            return list(map(str, values))
+        if all(isinstance(v, (bool, np.bool_)) for v in values):
+            return list(map(bool, values))
+        whole = all(int(v) == v for v in values)  # integers are floats where some are missing
+        return [int(v) if whole else float(v) for v in values]
 
 
 class Vocabulary:

@@ -83,7 +83,31 @@ except fnn.FastNNError as error:
     print(error)
 
 # %%
-# What it has learnt of age, for each plan:
+# Vectors for categories
+# ----------------------
+#
+# Where a category shall have a vector that is learnt, or a model has several inputs, the lookup is a layer of the model:
+# :class:`fastnn.layers.StringLookup` makes positions of text where a table enters, and an Embedding reads them. A column
+# goes to the input of its name. The vocabulary, by frequency, is part of the model's file; what it does not hold has a
+# position of its own, and so has what is missing, where there is a ``mask_token``.
+
+plan, years = fnn.Input((1,), dtype="string", name="plan"), fnn.Input((1,), name="age")
+lookup = layers.StringLookup(mask_token="")
+lookup.adapt(table[train]["plan"])
+print(lookup.get_vocabulary())
+scaled = layers.Normalization()
+scaled.adapt(table[train]["age"].to_numpy()[:, None])
+vector = layers.Flatten()(layers.Embedding(lookup.vocabulary_size(), 2, name="plans")(lookup(plan)))
+h = layers.Dense(16, "relu")(layers.Concatenate()([vector, scaled(years)]))
+embedded = fnn.Model([plan, years], layers.Dense(2, "softmax")(h))
+embedded.class_names = model.class_names
+embedded.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+embedded.fit(table[train], stays[train], epochs=15, verbose=0)
+print(f"right without the income: {embedded.evaluate(table[test], stays[test], return_dict=True)['accuracy']:.1%}")
+print(embedded.predict({"plan": ["pro", "platinum", None], "age": [30, 30, 70]}).round(3))
+
+# %%
+# What the first model has learnt of age, for each plan:
 
 ages = np.arange(18, 80)
 for name in ("basic", "family", "pro"):
