@@ -87,6 +87,18 @@ def test_weights_of_keras_go_into_a_model(case, file):
     assert error(model, case) <= 1e-5
 
 
+@pytest.mark.filterwarnings("ignore:the compile settings")
+def test_files_of_keras_2():
+    golden = Reader("keras2")
+    x, want = (golden.get("float32", golden.cases[0][name]) for name in "xy")
+    for file in ("keras2.h5", "keras2.keras"):
+        model = fnn.from_keras(FOLDER / file)
+        assert np.abs(model.predict(x, verbose=0) - want).max() <= 1e-5
+    for file in ("keras2.h5", "keras2.keras", "keras2.weights.h5", "keras2_legacy.h5"):
+        cleared(model).load_weights(FOLDER / file)
+        assert np.abs(model.predict(x, verbose=0) - want).max() <= 1e-5
+
+
 @pytest.mark.parametrize("file", ["chain.weights.h5", "chain_legacy.h5"])
 def test_weights_go_by_class_and_order_where_names_differ(file):
     model = fnn.Sequential([

@@ -330,7 +330,7 @@ class Archive:
                     datasets = [self.dataset(held, str(i)) for i in range(len(held))]
                     if datasets:
                         entries.append(Entry(path, self.text(held, "name"), datasets, self))
-                elif name != "seed_generator" and not (depth == 0 and name == "optimizer"):
+                elif name != "seed_generator" and not (depth == 0 and name in ("optimizer", "metrics")):
                     inner.append((f"{path}/{name}" if path else name, name))
             for place, name in sorted(inner, key=lambda pair: natural(pair[1]), reverse=True):
                 stack.append((place, self._member(group, name, self._h5py.Group), depth + 1))

@@ -47,6 +47,7 @@ _IDLE = {
 }  # fmt: skip
 
 # Layers of Keras that may stand as an activation, and the activation of fastnn.
+_KERAS_2 = {"alpha": "negative_slope"}  # arguments under the names that they had
 _LAYERS_AS_ACTIVATIONS = {"ReLU": "relu", "LeakyReLU": "leaky_relu", "ELU": "elu", "Softmax": "softmax"}
 
 _DTYPES = {
@@ -116,6 +117,8 @@ def _arguments(cls, config, more=()):
     known = {*constructor_arguments(cls), *more}
     found = {}
     for key, value in config.items():
+        if key not in known and _KERAS_2.get(key) in known:
+            key = _KERAS_2[key]
         if key == "learning_rate" and isinstance(value, dict):
             found[key] = _object(schedules.registry, value)
         elif key == "dtype":
@@ -339,10 +342,11 @@ class _Reader:
 
     def _functional(self, entry, config, path, names, common):
         made = {self._name_of(layer): (layer, layer_made) for layer, layer_made in self._made(config["layers"], path, names)}
-        nodes = {}  # (layer, node) -> what it is called with
-        for name, (layer, _) in made.items():
-            for i, node in enumerate(layer.get("inbound_nodes") or ()):
-                nodes[name, i] = _call_of(node)
+        calls = {name: [_call_of(node) for node in layer.get("inbound_nodes") or ()] for name, (layer, _) in made.items()}
+        keras_2 = any(isinstance(node, list) for layer, _ in made.values() for node in layer.get("inbound_nodes") or ())
+        later = _counted_from_one(calls, config["output_layers"]) if keras_2 else ()
+        # (layer, node) -> what it is called with
+        nodes = {(name, i): call for name, own in calls.items() for i, call in enumerate(own, name in later)}
         readers = {}
         for (name, _), (arguments, _) in nodes.items():
             for reference in _references(arguments):
@@ -358,7 +362,7 @@ class _Reader:
                 return {k: wired(v, output) for k, v in structure.items()}
             if len(structure) == 3 and isinstance(structure[0], str):
                 name, node, index = structure
-                shifted = output and made[name][0]["class_name"] in ("Functional", "Model")
+                shifted = output and not keras_2 and made[name][0]["class_name"] in ("Functional", "Model")
                 return tensors[name, max(node - 1, 0) if shifted else node][index]
             return [wired(v, output) for v in structure]
 
@@ -374,7 +378,7 @@ class _Reader:
         waiting, ready = {}, []
         for key, (arguments, _) in nodes.items():
             name, i = key
-            needed = {(r[0], r[1]) for r in _references(arguments)} | ({(name, i - 1)} if i else set())
+            needed = {(r[0], r[1]) for r in _references(arguments)} | ({(name, i - 1)} & nodes.keys())
             needed -= tensors.keys()
             for other in needed:
                 if other not in nodes:
@@ -449,6 +453,23 @@ def _call_of(node):
     read = [_Reference(entry[:3]) for entry in node]
     keywords = node[0][3] if len(node[0]) > 3 else {}
     return [read if len(read) > 1 else read[0]], _with_references(keywords)
+
+
+def _counted_from_one(calls, outputs):
+    """Names of the models whose calls Keras 2 counts from 1, as 0 is the one that made them."""
+    last = {}
+    for name, node, _ in (*_references([arguments for own in calls.values() for arguments, _ in own]), *_ends(outputs)):
+        last[name] = max(last.get(name, 0), node)
+    return {name for name, node in last.items() if node == len(calls.get(name, ())) > 0}
+
+
+def _ends(structure):
+    """The tensors that are a model's outputs."""
+    if isinstance(structure, list) and len(structure) == 3 and isinstance(structure[0], str):
+        yield _Reference(structure)
+    elif isinstance(structure, (list, dict)):
+        for inner in structure.values() if isinstance(structure, dict) else structure:
+            yield from _ends(inner)
 
 
 class _Reference(tuple):
