@@ -1058,7 +1058,7 @@ int fnn_session_check(const fnn_session *s, fnn_error *err) {
         for (size_t b = s->zones[i].start; b < s->zones[i].end; b++)
             if ((unsigned char)s->arena[b] != FNN_SENTINEL)
                 return fnn_fail(err, FNN_ERR_STATE,
-                                "the sentinel before buffer %d was overwritten %zu bytes after its start", i,
-                                b - s->zones[i].start);
+                                "the sentinel before buffer %d was overwritten %lld bytes after its start", i,
+                                (long long)(b - s->zones[i].start));
     return FNN_OK;
 }

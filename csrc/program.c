@@ -159,8 +159,8 @@ static int read_tensor(cursor c, int index, fnn_program *p, fnn_error *err) {
                         index, t.type == TYPE_I8 ? "float32" : "mixed_bfloat16", type_names[type]);
     size_t length = (size_t)(c.end - c.at);
     if (length > FNN_MAX_NAME)
-        return fnn_fail(err, FNN_ERR_LIMIT, "tensor %d: a name of %zu bytes, at most %d", index, length,
-                        FNN_MAX_NAME);
+        return fnn_fail(err, FNN_ERR_LIMIT, "tensor %d: a name of %lld bytes, at most %d", index,
+                        (long long)length, FNN_MAX_NAME);
     t.name = malloc(length + 1);
     if (!t.name) return fnn_fail(err, FNN_ERR_MEMORY, "out of memory");
     memcpy(t.name, c.at, length);
@@ -509,7 +509,8 @@ static int read_root(cursor c, int index, fnn_program *p, fnn_error *err) {
 int fnn_program_parse(const char *text, size_t length, fnn_program *p, fnn_error *err) {
     memset(p, 0, sizeof *p);
     if (length > FNN_MAX_TEXT)
-        return fnn_fail(err, FNN_ERR_LIMIT, "a program of %zu bytes, at most %zu", length, FNN_MAX_TEXT);
+        return fnn_fail(err, FNN_ERR_LIMIT, "a program of %lld bytes, at most %lld", (long long)length,
+                        (long long)FNN_MAX_TEXT);
     int64_t lines[3] = {0};
     cursor all = {text, text + length};
     for (const char *at = all.at; at < all.end;) {

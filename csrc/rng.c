@@ -13,7 +13,7 @@
 #endif
 
 /* Last counter word of the draws below; dropout's stays below 2^24, so under one seed they share no block. */
-#define DOMAIN 0x80000000u
+#define DRAWS 0x80000000u
 
 fnn_u32x4 fnn_philox(fnn_u32x4 counter, uint32_t key0, uint32_t key1) {
     philox_4x32(counter.v, key0, key1);
@@ -49,7 +49,7 @@ int fnn_random(uint64_t seed, uint32_t stream, int distribution, double a, doubl
     uint64_t fp = fnn_fp_enter(); /* whatever rounding the host has set */
     for (int64_t i = 0; i < n; i += 2) {
         uint64_t block = (uint64_t)i / 2;
-        uint32_t v[4] = {(uint32_t)block, (uint32_t)(block >> 32), stream, DOMAIN | (uint32_t)distribution};
+        uint32_t v[4] = {(uint32_t)block, (uint32_t)(block >> 32), stream, DRAWS | (uint32_t)distribution};
         philox_4x32(v, (uint32_t)seed, (uint32_t)(seed >> 32));
         out[i] = draw(distribution, a, b, (uint64_t)v[1] << 32 | v[0]);
         if (i + 1 < n) out[i + 1] = draw(distribution, a, b, (uint64_t)v[3] << 32 | v[2]);

@@ -114,7 +114,11 @@ static void offer(void) { SwitchToThread(); }
 
 #define THREAD_RESULT DWORD WINAPI
 #define THREAD_DONE 0
+
+/* The DLL is never unloaded from then on: idle workers would go on running in it. */
 static bool thread_start(os_thread *t, DWORD(WINAPI *body)(void *), void *arg) {
+    HMODULE here;
+    GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN, (LPCSTR)body, &here);
     *t = CreateThread(NULL, 0, body, arg, 0, NULL);
     return *t != NULL;
 }

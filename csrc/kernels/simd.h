@@ -51,6 +51,10 @@ typedef int64_t INT;
 typedef uint64_t UINT;
 #define R(x) x
 #endif
+
+#if defined(__MINGW64__) && !defined(__clang__) && VBYTES > 16 && !defined(FNN_UNALIGNED_MOVES)
+#error "GCC does not align the stack of 64-bit Windows for such vectors: see csrc/Makefile, or take Clang"
+#endif
 typedef REAL V __attribute__((vector_size(VBYTES)));
 typedef INT VI __attribute__((vector_size(VBYTES)));
 typedef uint64_t VW __attribute__((vector_size(VBYTES)));

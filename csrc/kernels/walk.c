@@ -124,9 +124,14 @@ INLINE V v_floor(V x) {
 #define C_FUNCTION(name, x) (REAL_BITS == 32 ? (REAL)name##f((float)(x)) : (REAL)name((double)(x)))
 INLINE V v_sin(V x) { for (int i = 0; i < VL; i++) x[i] = C_FUNCTION(sin, x[i]); return x; }
 INLINE V v_cos(V x) { for (int i = 0; i < VL; i++) x[i] = C_FUNCTION(cos, x[i]); return x; }
+#if defined(__MINGW32__)             /* whose pow is off by several ULP at whole powers */
+#define POW(x, y) (double)powl(x, y)
+#else
+#define POW(x, y) pow(x, y)
+#endif
 INLINE V v_pow(V x, V y) {
     for (int i = 0; i < VL; i++)
-        x[i] = REAL_BITS == 32 ? (REAL)powf((float)x[i], (float)y[i]) : (REAL)pow((double)x[i], (double)y[i]);
+        x[i] = REAL_BITS == 32 ? (REAL)powf((float)x[i], (float)y[i]) : (REAL)POW((double)x[i], (double)y[i]);
     return x;
 }
 

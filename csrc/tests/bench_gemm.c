@@ -35,7 +35,7 @@ static double fma_limit(void) {
 }
 
 static REAL *numbers(int64_t n) {
-    REAL *p = aligned_alloc(FNN_ALIGN, ((size_t)n * sizeof(REAL) + FNN_ALIGN - 1) / FNN_ALIGN * FNN_ALIGN);
+    REAL *p = fnn_alloc((size_t)n * sizeof(REAL));
     if (!p) exit(2);
     for (int64_t i = 0; i < n; i++) p[i] = random_real();
     return p;
@@ -93,7 +93,7 @@ static void bench(int64_t rows, int64_t K, int64_t N, double limit) {
         printf(" %9.2f us %6.1f %4.0f %%", each[i] * 1e6, flops / each[i], 100 * flops / each[i] / limit);
     printf("\n");
     REAL *all[] = {x, dy, w, g, out, dx, bias, m, v};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) fnn_free(all[i]);
 }
 
 int main(int argc, char **argv) {

@@ -62,7 +62,7 @@ static void check_forward(int64_t rows, int64_t K, int64_t N) {
         equal = equal && same(alone.p + r * alone.ld, out.p + r * out.ld, N);
     }
     CHECK(equal, "matmul %lld x %lld x %lld", (long long)rows, (long long)K, (long long)N);
-    free(x.all); free(w.all); free(bias.all); free(out.all); free(alone.all);
+    fnn_free(x.all); fnn_free(w.all); fnn_free(bias.all); fnn_free(out.all); fnn_free(alone.all);
 }
 
 static void check_nt(int64_t rows, int64_t K, int64_t N) {
@@ -94,7 +94,7 @@ static void check_nt(int64_t rows, int64_t K, int64_t N) {
         equal = equal && same(alone.p + r * alone.ld, out.p + r * out.ld, K);
     }
     CHECK(equal, "matmul_nt %lld x %lld x %lld", (long long)rows, (long long)K, (long long)N);
-    free(dy.all); free(w.all); free(out.all); free(alone.all);
+    fnn_free(dy.all); fnn_free(w.all); fnn_free(out.all); fnn_free(alone.all);
 }
 
 /* One optimizer: the update in the epilogue of the product, cut into two ranges, against gradient, penalty
@@ -147,8 +147,8 @@ static void check_fused(fnn_task t, const fnn_layout *l, int which, double l1, d
             padding = padding && (is_padding[i] != 0 || slot2[s].p[i] == 0);
     }
     CHECK(padding, "optimizer %d, %lld x %lld", which, (long long)l->rows, (long long)l->cols);
-    for (int i = 0; i < optimizers[which].slots; i++) { free(slot[i].all); free(slot2[i].all); }
-    free(is_padding); free(w.all); free(w2.all); free(g.all); free(g2.all);
+    for (int i = 0; i < optimizers[which].slots; i++) { fnn_free(slot[i].all); fnn_free(slot2[i].all); }
+    free(is_padding); fnn_free(w.all); fnn_free(w2.all); fnn_free(g.all); fnn_free(g2.all);
 }
 
 static void check_tn(int64_t samples, int64_t lead, int64_t K, int64_t N) {
@@ -192,7 +192,7 @@ static void check_tn(int64_t samples, int64_t lead, int64_t K, int64_t N) {
     check_fused(t, &l, which, random_below(2) ? 0.01 : 0, random_below(2) ? 0.02 : 0, random_below(2));
     x.p[random_below(K)] = (REAL)INFINITY;
     check_fused(t, &l, which, 0, 0, true);
-    free(x.all); free(dy.all); free(g.all); free(pieces.all); free(want);
+    fnn_free(x.all); fnn_free(dy.all); fnn_free(g.all); fnn_free(pieces.all); free(want);
 }
 
 static void check(int64_t rows, int64_t K, int64_t N) {

@@ -3,11 +3,15 @@
  * and the next attempt works. */
 #include "../internal.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(_WIN32)
+#include <windows.h>
+#else
+#include <pthread.h>
+#endif
 
 static int passed, failed;
 #define CHECK(condition, ...)                                                     \
@@ -29,30 +33,62 @@ static void *counted(void *p) {
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
-int __real_posix_memalign(void **p, size_t align, size_t size);
 void __real_free(void *p);
-int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*body)(void *), void *arg);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t n, size_t size);
-int __wrap_posix_memalign(void **p, size_t align, size_t size);
 void __wrap_free(void *p);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*body)(void *), void *arg);
 
 void *__wrap_malloc(size_t size) { return refused() ? NULL : counted(__real_malloc(size)); }
 void *__wrap_calloc(size_t n, size_t size) { return refused() ? NULL : counted(__real_calloc(n, size)); }
+void __wrap_free(void *p) {
+    if (p) atomic_fetch_sub(&live, 1);
+    __real_free(p);
+}
+
+#if defined(_WIN32)
+
+/* Functions of other DLLs are called through pointers. */
+typedef void *aligned_malloc(size_t size, size_t align);
+typedef void aligned_free(void *p);
+typedef HANDLE WINAPI create_thread(SECURITY_ATTRIBUTES *security, SIZE_T stack, LPTHREAD_START_ROUTINE body, void *arg,
+                                    DWORD flags, DWORD *id);
+extern aligned_malloc *__real___imp__aligned_malloc, *__wrap___imp__aligned_malloc;
+extern aligned_free *__real___imp__aligned_free, *__wrap___imp__aligned_free;
+extern create_thread *__real___imp_CreateThread, *__wrap___imp_CreateThread;
+
+static void *test_aligned_malloc(size_t size, size_t align) {
+    return refused() ? NULL : counted(__real___imp__aligned_malloc(size, align));
+}
+static void test_aligned_free(void *p) {
+    if (p) atomic_fetch_sub(&live, 1);
+    __real___imp__aligned_free(p);
+}
+static HANDLE WINAPI test_create_thread(SECURITY_ATTRIBUTES *security, SIZE_T stack, LPTHREAD_START_ROUTINE body, void *arg,
+                                        DWORD flags, DWORD *id) {
+    return refused() ? NULL : __real___imp_CreateThread(security, stack, body, arg, flags, id);
+}
+aligned_malloc *__wrap___imp__aligned_malloc = test_aligned_malloc;
+aligned_free *__wrap___imp__aligned_free = test_aligned_free;
+create_thread *__wrap___imp_CreateThread = test_create_thread;
+
+#else
+
+int __real_posix_memalign(void **p, size_t align, size_t size);
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*body)(void *), void *arg);
+int __wrap_posix_memalign(void **p, size_t align, size_t size);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*body)(void *), void *arg);
+
 int __wrap_posix_memalign(void **p, size_t align, size_t size) {
     if (refused()) return 12;        /* ENOMEM */
     int status = __real_posix_memalign(p, align, size);
     if (!status) counted(*p);
     return status;
 }
-void __wrap_free(void *p) {
-    if (p) atomic_fetch_sub(&live, 1);
-    __real_free(p);
-}
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*body)(void *), void *arg) {
     return refused() ? 11 : __real_pthread_create(thread, attr, body, arg); /* EAGAIN */
 }
+
+#endif
 
 /* ---- a life: 64-256-10, momentum, two models that share the parameters; the kernel's gradient is tallied, for
  * which it is copied to another layout ---- */
@@ -128,6 +164,8 @@ static int live_once(fnn_error *err) {
 
 int main(void) {
     fnn_error err = {0};
+    atomic_store(&asked, 0);         /* what the C runtime asked for before */
+    atomic_store(&live, 0);
     for (int i = 0; i < 64 * 256; i++) kernel[i] = (float)(i % 17 - 8) / 64;
     for (int i = 0; i < N * 64; i++) x[i / 64][i % 64] = (float)(i % 23 - 11) / 16;
     CHECK(live_once(&err) == FNN_OK, "with all the memory it wants: %s", err.text);

@@ -55,7 +55,8 @@ static void check_layer_norm(int64_t rows, int64_t cols) {
     fnn_task grad = {.in = {view_of(&dy), view_of(&y), view_of(&scale)}, .out = {view_of(&dx)}, .n_in = 3};
     grad.step = &step;
     check_cut(&grad, OP_layer_norm_grad, 0, rows, 1, &dx, &cut);
-    free(x.all); free(dy.all); free(y.all); free(again.all); free(scale.all); free(dx.all); free(cut.all);
+    fnn_free(x.all); fnn_free(dy.all); fnn_free(y.all); fnn_free(again.all);
+    fnn_free(scale.all); fnn_free(dx.all); fnn_free(cut.all);
 }
 
 static void check_moments(int64_t samples, int64_t lead, int64_t cols) {
@@ -77,7 +78,7 @@ static void check_moments(int64_t samples, int64_t lead, int64_t cols) {
     fnn_task grad = {.in = {view_of(&mean), view_of(&variance), rows_of(&x, lead), view_of(&mean)},
                      .out = {rows_of(&dx, lead)}, .n_in = 4, .step = &step};
     check_cut(&grad, OP_batch_moments_grad, 0, rows, 1, &dx, &dx_cut);
-    free(x.all); free(mean.all); free(variance.all); free(cut.all); free(dx.all); free(dx_cut.all);
+    fnn_free(x.all); fnn_free(mean.all); fnn_free(variance.all); fnn_free(cut.all); fnn_free(dx.all); fnn_free(dx_cut.all);
 }
 
 /* Ones added up: row k of the gradient counts how often k was looked up. */
@@ -116,7 +117,7 @@ static void check_embedding(int64_t rows, int64_t entries, int64_t cols) {
     }
     CHECK(right && matrix_intact(&sum, 0, 1), "embedding_grad, %lld x %lld", (long long)entries,
           (long long)cols);
-    free(w.all); free(out.all); free(cut.all); free(dy.all); free(sum.all); free(index);
+    fnn_free(w.all); fnn_free(out.all); fnn_free(cut.all); fnn_free(dy.all); fnn_free(sum.all); free(index);
 }
 
 static void check_draws(int op, int64_t samples, int64_t lead, int64_t cols) {
@@ -126,7 +127,7 @@ static void check_draws(int op, int64_t samples, int64_t lead, int64_t cols) {
     const fnn_step step = {.rows = samples, .seed = 0x123456789ABCDEFu, .epoch = 3, .sample = sample};
     fnn_task t = {.out = {rows_of(&out, lead)}, .attr = {0.5, 2, 7}, .step = &step};
     check_cut(&t, op, 0, samples, lead, &out, &cut);
-    free(out.all); free(cut.all); free(sample);
+    fnn_free(out.all); fnn_free(cut.all); free(sample);
 }
 
 /* Also where the map leads far outside, and to no place at all. */
@@ -142,7 +143,7 @@ static void check_warp(int64_t samples, int64_t h, int64_t w, int64_t channels, 
                   .n_in = 2, .attr = {fill_mode, 0.5, nearest}, .step = &step};
     check_cut(&t, OP_warp, 0, samples, h * w, &out, &cut);
     check_cut(&t, OP_warp_grad, 0, samples, h * w, &dx, &dx_cut);
-    free(x.all); free(m.all); free(out.all); free(cut.all); free(dx.all); free(dx_cut.all);
+    fnn_free(x.all); fnn_free(m.all); fnn_free(out.all); fnn_free(cut.all); fnn_free(dx.all); fnn_free(dx_cut.all);
 }
 
 static void check_mix(int64_t samples, int64_t lead, int64_t cols, double alpha) {
@@ -162,7 +163,7 @@ static void check_mix(int64_t samples, int64_t lead, int64_t cols, double alpha)
         kept = kept && fabs((double)(before - after)) <= 8 * epsilon;
     }
     CHECK(kept, "mix, %lld samples", (long long)samples);
-    free(x.all); free(out.all); free(cut.all); free(sample);
+    fnn_free(x.all); fnn_free(out.all); fnn_free(cut.all); free(sample);
 }
 
 int main(void) {

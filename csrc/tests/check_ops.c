@@ -33,7 +33,7 @@ static void check_bias_add(int64_t rows, int64_t cols, bool gaps) {
         equal = equal && same(place.p + r * place.ld, from->p + r * from->ld, cols);
     }
     CHECK(equal, "in place, %lld x %lld", (long long)rows, (long long)cols);
-    free(a.all); free(b.all); free(out.all); free(place.all);
+    fnn_free(a.all); fnn_free(b.all); fnn_free(out.all); fnn_free(place.all);
 }
 
 /* sum_rows, mean_rows, and the way back from the latter */
@@ -76,7 +76,7 @@ static void check_sum_rows(int64_t samples, int64_t lead, int64_t cols) {
             right = right && near(back.p[r * back.ld + c], want, fabs(want), 1);
         }
     CHECK(right, "shares of %lld x %lld", (long long)rows, (long long)cols);
-    free(x.all); free(out.all); free(sum.all); free(back.all); free(d.all);
+    fnn_free(x.all); fnn_free(out.all); fnn_free(sum.all); fnn_free(back.all); fnn_free(d.all);
 }
 
 static void check_loss_seed(int64_t samples, int64_t lead, int64_t cols) {
@@ -96,8 +96,8 @@ static void check_loss_seed(int64_t samples, int64_t lead, int64_t cols) {
     CHECK(right, "%lld samples of %lld x %lld", (long long)samples, (long long)lead, (long long)cols);
     CHECK(matrix_intact(&out, lo, hi), "%lld samples of %lld x %lld", (long long)samples, (long long)lead,
           (long long)cols);
-    free(weight.all);
-    free(out.all);
+    fnn_free(weight.all);
+    fnn_free(out.all);
 }
 
 static void check_dropout(int64_t samples, int64_t lead, int64_t cols, double rate) {
@@ -136,9 +136,9 @@ static void check_dropout(int64_t samples, int64_t lead, int64_t cols, double ra
     for (int64_t r = lo; r < hi; r++) equal = equal && same(place.p + r * place.ld, out.p + r * out.ld, cols);
     CHECK(equal, "in place, %lld samples of %lld x %lld", (long long)samples, (long long)lead,
           (long long)cols);
-    free(x.all);
-    free(out.all);
-    free(place.all);
+    fnn_free(x.all);
+    fnn_free(out.all);
+    fnn_free(place.all);
     free(sample);
 }
 
@@ -205,7 +205,7 @@ static void check_parameter(const fnn_layout *l) {
     CHECK(isnan(out.p[lo]), "clip_value keeps NaN");
     run(&t, OP_clip_norm, lo, hi);
     CHECK(isnan(out.p[hi - 1]), "clip_norm keeps NaN");
-    free(g.all); free(w.all); free(out.all); free(scalar.all);
+    fnn_free(g.all); fnn_free(w.all); fnn_free(out.all); fnn_free(scalar.all);
 }
 
 /* One step of Keras 3 on one element, in double. */
@@ -262,7 +262,7 @@ static void check_optimizer(int op, const double *attr, int slots, int64_t n) {
         table->prepare[op](attr, lr, j + 1, coef);
         run(&t, op, 0, cut);
         run(&t, op, cut, n);
-        free(g[j].all);
+        fnn_free(g[j].all);
     }
     for (int64_t i = 0; i < n; i++) {
         const double error = fabs((double)w.p[i] - want[i]);
@@ -273,9 +273,9 @@ static void check_optimizer(int op, const double *attr, int slots, int64_t n) {
     CHECK(matrix_intact(&w, 0, 1), "%s, %lld elements", fnn_ops[op].name, (long long)n);
     for (int i = 0; i < slots; i++) {
         CHECK(matrix_intact(&slot[i], 0, n), "%s, %lld elements", fnn_ops[op].name, (long long)n);
-        free(slot[i].all);
+        fnn_free(slot[i].all);
     }
-    free(w.all); free(want);
+    fnn_free(w.all); free(want);
 }
 
 /* A moment of zero with a gradient of zero moves nothing, even if epsilon is 0. */
@@ -338,13 +338,13 @@ static void check_concat(int n, int64_t samples, int64_t outer, bool gaps) {
                 padded = padded && whole.p[s * whole.ld + e] == (inside ? out.p[s * out.ld + e] : 0);
             }
         padded = padded && matrix_intact(&whole, lo, hi);
-        free(whole.all);
-        free(back.all);
-        free(in[i].all);
+        fnn_free(whole.all);
+        fnn_free(back.all);
+        fnn_free(in[i].all);
     }
     CHECK(cut, "slice of %d, %lld samples", n, (long long)samples);
     CHECK(padded, "pad to %d, %lld samples", n, (long long)samples);
-    free(out.all);
+    fnn_free(out.all);
 }
 
 /* (samples, lead, cols) to (samples, lead2, cols2) of as many elements */
@@ -367,8 +367,8 @@ static void check_reshape(int64_t samples, int64_t lead, int64_t cols, int64_t l
           (long long)cols2);
     CHECK(matrix_intact(&out, lo * lead2, hi * lead2), "%lld x %lld to %lld x %lld", (long long)lead,
           (long long)cols, (long long)lead2, (long long)cols2);
-    free(in.all);
-    free(out.all);
+    fnn_free(in.all);
+    fnn_free(out.all);
 }
 
 /* one_hot, to_real of integers (rows, cols), and full */
@@ -401,7 +401,7 @@ static void check_filled(int64_t samples, int64_t lead, int64_t cols) {
     for (int64_t r = first * lead; r < last * lead; r++)
         for (int64_t c = 0; c < cols; c++) right = right && constant.p[r * constant.ld + c] == (REAL)-0.75;
     CHECK(right, "full, %lld x %lld", (long long)rows, (long long)cols);
-    free(hot.all); free(real.all); free(constant.all); free(index); free(x);
+    fnn_free(hot.all); fnn_free(real.all); fnn_free(constant.all); free(index); free(x);
 }
 
 int main(void) {

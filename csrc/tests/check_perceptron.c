@@ -55,7 +55,7 @@ static void check_rule(int64_t n, int64_t features, int units, bool with_bias, b
             right = right && out.p[r * units + k] == sum;
         }
     CHECK(right, "%lld x %lld, %d units: decisions", (long long)n, (long long)features, units);
-    free(x.all); free(w.all); free(bias.all); free(out.all); free(want_w.all); free(want_bias.all);
+    fnn_free(x.all); fnn_free(w.all); fnn_free(bias.all); fnn_free(out.all); fnn_free(want_w.all); fnn_free(want_bias.all);
 }
 
 static void check_refusals(void) {

@@ -160,7 +160,7 @@ static void check_activation(int i, int64_t rows, int64_t cols) {
     equal = true;
     for (int64_t r = lo; r < hi; r++) equal = equal && same(over.p + r * over.ld, dx.p + r * dx.ld, cols);
     CHECK(equal, "%s_grad in place %lld x %lld", name, SIZES);
-    free(x.all); free(y.all); free(place.all); free(dy.all); free(dx.all); free(over.all);
+    fnn_free(x.all); fnn_free(y.all); fnn_free(place.all); fnn_free(dy.all); fnn_free(dx.all); fnn_free(over.all);
 }
 
 /* Far out the limits hold, NaN stays NaN, and slopes are finite. */
@@ -232,7 +232,7 @@ static void check_softmax(bool logarithmic, int64_t rows, int64_t cols, double s
         t.out[0] = view_of(&one);
         table->run[op](&t, 0, 1, scratch);
         alone = alone && same(one.p, y.p + r * y.ld, cols) && matrix_intact(&one, 0, 1);
-        free(one.all);
+        fnn_free(one.all);
     }
     CHECK(right, "%s %lld x %lld, spread %g", name, SIZES, spread);
     CHECK(slope, "%s_grad %lld x %lld, spread %g", name, SIZES, spread);
@@ -248,7 +248,7 @@ static void check_softmax(bool logarithmic, int64_t rows, int64_t cols, double s
         equal = equal && same(place.p + r * place.ld, y.p + r * y.ld, cols) &&
                 same(over.p + r * over.ld, dx.p + r * dx.ld, cols);
     CHECK(equal, "%s in place %lld x %lld", name, SIZES);
-    free(x.all); free(y.all); free(dy.all); free(dx.all); free(place.all); free(over.all);
+    fnn_free(x.all); fnn_free(y.all); fnn_free(dy.all); fnn_free(dx.all); fnn_free(place.all); fnn_free(over.all);
 }
 
 /* ---- losses and metrics ---- */
@@ -405,7 +405,7 @@ static void check_loss(int i, int64_t rows, int64_t cols) {
     CHECK(matrix_intact(&loss, lo, hi), "%s %lld x %lld", name, SIZES);
     CHECK(matrix_intact(&q, two ? lo : 0, two ? hi : 0), "%s %lld x %lld", name, SIZES);
     CHECK(matrix_intact(&dp, grad < 0 ? 0 : lo, grad < 0 ? 0 : hi), "%s_grad %lld x %lld", name, SIZES);
-    free(p.all); free(t.all); free(loss.all); free(q.all); free(seed.all); free(dp.all);
+    fnn_free(p.all); fnn_free(t.all); fnn_free(loss.all); fnn_free(q.all); fnn_free(seed.all); fnn_free(dp.all);
     free(labels); free(pe); free(te);
 }
 
@@ -433,7 +433,7 @@ static void check_loss_nan(int i, int64_t cols) {
         CHECK(!isnan(dp.p[r * cols]) || lost, "%s_grad of row %lld", name, (long long)r);
         if (losses[i].sparse && r == LABEL_ROW) CHECK(isnan(dp.p[r * cols]), "%s_grad", name);
     }
-    free(p.all); free(t.all); free(loss.all); free(q.all); free(seed.all); free(dp.all);
+    fnn_free(p.all); fnn_free(t.all); fnn_free(loss.all); fnn_free(q.all); fnn_free(seed.all); fnn_free(dp.all);
 }
 
 static void check_cols(int64_t cols) {

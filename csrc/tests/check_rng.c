@@ -26,7 +26,7 @@ static void check_philox(void) {
         fnn_u32x4 c;
         memcpy(c.v, known[i].ctr, sizeof c.v);
         c = fnn_philox(c, known[i].key[0], known[i].key[1]);
-        CHECK(!memcmp(c.v, known[i].out, sizeof c.v), "philox vector %zu", i);
+        CHECK(!memcmp(c.v, known[i].out, sizeof c.v), "philox vector %d", (int)i);
     }
 }
 

@@ -41,7 +41,7 @@ static sparse sparse_new(int64_t rows, int64_t cols, int64_t most, bool wide, bo
 }
 
 static void sparse_free(sparse *s) {
-    free(s->data); free(s->indices); free(s->value); free(s->column); free(s->extent.all);
+    free(s->data); free(s->indices); free(s->value); free(s->column); fnn_free(s->extent.all);
 }
 
 static fnn_extent extent_of(const sparse *s, int64_t r) { return ((const fnn_extent *)(const void *)s->extent.p)[r]; }
@@ -79,7 +79,7 @@ static void check_forward(int64_t rows, int64_t K, int64_t N, int64_t most, bool
     }
     CHECK(equal, "matmul_csr %lld x %lld x %lld", (long long)rows, (long long)K, (long long)N);
     sparse_free(&x);
-    free(w.all); free(bias.all); free(out.all); free(alone.all);
+    fnn_free(w.all); fnn_free(bias.all); fnn_free(out.all); fnn_free(alone.all);
 }
 
 static void check_gradient(int64_t rows, int64_t K, int64_t N, int64_t most, bool wide, bool small) {
@@ -111,7 +111,7 @@ static void check_gradient(int64_t rows, int64_t K, int64_t N, int64_t most, boo
     CHECK(same(g.p, cut.p, l.size), "matmul_csr_tn %lld x %lld x %lld", (long long)rows, (long long)K, (long long)N);
     free(sum);
     sparse_free(&x);
-    free(dy.all); free(g.all); free(cut.all);
+    fnn_free(dy.all); fnn_free(g.all); fnn_free(cut.all);
 }
 
 /* What another thread may have written since the columns were checked. */
@@ -138,7 +138,7 @@ static void check_outside(void) {
         for (int64_t i = 0; i < l.size; i++) zero = zero && g.p[i] == 0;
         CHECK(zero, "columns outside");
     }
-    free(w.all); free(out.all); free(g.all);
+    fnn_free(w.all); fnn_free(out.all); fnn_free(g.all);
 }
 
 int main(void) {

@@ -84,7 +84,7 @@ static void run_checked(fnn_task *t, int op, operand *out, int64_t lo, int64_t h
     for (int64_t s = hi - 1; s >= lo; s--) run(t, op, s, s + 1);
     CHECK(same(alone.all, out->m.all, alone.size), "%s sample by sample", fnn_ops[op].name);
     t->out[0].p = out->m.p;
-    free(alone.all);
+    fnn_free(alone.all);
 }
 
 /* ---- elementwise ---- */
@@ -193,10 +193,10 @@ static void check_map(int i, int n, int64_t longest) {
         CHECK(equal, "%s in the place of input %d", fnn_ops[op].name, k);
         t.walk.sample[WALK_OUT] = apart;
         t.in[k].p = in[k].m.p;
-        free(place.all);
+        fnn_free(place.all);
     }
-    for (int k = 0; k < inputs; k++) free(in[k].m.all);
-    free(out.m.all);
+    for (int k = 0; k < inputs; k++) fnn_free(in[k].m.all);
+    fnn_free(out.m.all);
 }
 
 /* Every pair of these in the first two inputs. */
@@ -270,7 +270,7 @@ static void check_reduction(int op, int n, int64_t longest, bool with_nan) {
         }
     }
     CHECK(right, "%s, rank %d", fnn_ops[op].name, n);
-    free(in.m.all); free(out.m.all); free(top.m.all); free(want.m.all);
+    fnn_free(in.m.all); fnn_free(out.m.all); fnn_free(top.m.all); fnn_free(want.m.all);
 }
 
 /* Long sums lose little: blocks of them are added first. */
@@ -284,7 +284,7 @@ static void check_long_sum(void) {
     run(&t, OP_sum_to, 0, 1);
     const double want = N * (double)(REAL)0.1;
     CHECK(fabs((double)sum - want) <= 200 * epsilon * want, "%.9g, not %.9g", (double)sum, want);
-    free(x.all);
+    fnn_free(x.all);
 }
 
 /* ---- transpose ---- */
@@ -320,7 +320,7 @@ static void check_transpose(int n, int64_t longest) {
         } while (next_index(dim, n, index));
     }
     CHECK(right, "rank %d", n);
-    free(in.m.all); free(out.m.all);
+    fnn_free(in.m.all); fnn_free(out.m.all);
 }
 
 int main(void) {

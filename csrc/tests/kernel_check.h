@@ -14,26 +14,9 @@
 extern const fnn_kernels JOIN3(fnn_kernels_, FNN_ISA, REAL_BITS);
 static const fnn_kernels *const table = &JOIN3(fnn_kernels_, FNN_ISA, REAL_BITS);
 
-static inline bool cpu_runs(void) {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-#endif
-#if defined(SIMD_AVX512) && defined(__AVX512BF16__)
-    if (!__builtin_cpu_supports("avx512bf16")) return false;
-#endif
-#if defined(SIMD_AVX512)
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")
-           && __builtin_cpu_supports("avx512bw");
-#elif defined(SIMD_AVX2) || (defined(FNN_WIDE) && defined(__AVX2__))
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#else
-    return true;
-#endif
-}
-
 /* A check that cannot run says so and passes; before main, whose first lines may already use the table's instructions. */
 __attribute__((constructor)) static void ask_cpu(void) {
-    if (cpu_runs()) return;
+    if (fnn_kernels_find(table->isa, REAL_BITS == 64 ? TYPE_F64 : TYPE_F32)) return;
     printf("%s %s: not run, this CPU lacks it\n", __BASE_FILE__, table->isa);
     exit(0);
 }
@@ -91,9 +74,8 @@ static inline bool same(const REAL *a, const REAL *b, int64_t n) {
 /* All sentinels; `shift` elements off alignment. */
 static inline matrix matrix_new(int64_t rows, int64_t cols, int64_t ld, int shift) {
     matrix m = {.rows = rows, .cols = cols, .ld = ld, .size = MARGIN * 2 + rows * ld};
-    void *p;
-    if (posix_memalign(&p, FNN_ALIGN, (size_t)m.size * sizeof(REAL))) exit(2);
-    m.all = p;
+    m.all = fnn_alloc((size_t)m.size * sizeof(REAL));
+    if (!m.all) exit(2);
     m.p = m.all + 64 + shift;
     for (int64_t i = 0; i < m.size; i++) m.all[i] = sentinel();
     return m;

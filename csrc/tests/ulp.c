@@ -13,7 +13,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <unistd.h>
 
 #if REAL_BITS == 32
 typedef double WIDE;
@@ -114,8 +113,7 @@ static void *measure(void *arg) {
 enum { MAX_THREADS = 64 };
 
 static bool within_bound(const function *f, uint64_t count) {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    int threads = cores < 1 ? 1 : cores > MAX_THREADS ? MAX_THREADS : (int)cores;
+    int threads = fnn_get_threads() < MAX_THREADS ? fnn_get_threads() : MAX_THREADS;
     job j = {.f = f, .count = count};
     worker workers[MAX_THREADS];
     pthread_t handles[MAX_THREADS];
