@@ -176,6 +176,21 @@ def test_what_scikit_learn_has_not(arguments, digits):
         np.testing.assert_allclose(model.predict_proba(x).sum(axis=1), 1)
 
 
+@pytest.mark.parametrize(
+    "loss, out_activation",
+    [("hinge", "identity"), ("squared_hinge", "tanh"), ("mean_squared_error", "identity"), ("huber", "linear"),
+     (fnn.losses.BinaryCrossentropy(from_logits=True), "identity"), ("mean_squared_error", None), ("hinge", None)],
+)  # fmt: skip
+def test_two_classes_by_one_output(loss, out_activation, digits):
+    x, y = digits
+    arguments = {"loss": loss, "out_activation": out_activation, "max_iter": 60, "random_state": 0, "learning_rate_init": 0.01}
+    assert MLPClassifier(**arguments).fit(x, y > 4).score(x, y > 4) > 0.95
+    stopped = MLPClassifier(early_stopping=True, validation_fraction=0.3, **arguments).fit(x, y > 4)
+    assert stopped.best_validation_score_ > 0.85
+    labels = np.stack([y > 4, y % 2 == 1], axis=1).astype(int)
+    assert MLPClassifier(**arguments).fit(x, labels).score(x, labels) > 0.9
+
+
 def test_class_weight_is_a_weight_of_the_samples(digits):
     x, y = digits
     chosen = MLPClassifier(class_weight={0: 3.0}, **SMALL).fit(x, y > 4)
@@ -415,6 +430,7 @@ def test_sparse_data_are_multiplied_as_sparse_and_give_what_dense_data_give(argu
         ({"solver": "adma"}, UnknownNameError, "did you mean 'adam'"),
         ({"learning_rate": "constnt"}, UnknownNameError, "did you mean 'constant'"),
         ({"loss": "log_los"}, UnknownNameError, "Unknown loss"),
+        ({"out_activation": "identity"}, ArgumentError, "needs probabilities, got out_activation='identity'"),
         ({"alpha": -1}, ArgumentError, "alpha must be in"),
         ({"max_iter": 0}, ArgumentError, "max_iter must be at least 1"),
         ({"batch_size": "all"}, ArgumentTypeError, "batch_size must be an integer"),

@@ -22,6 +22,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from .. import losses
 from ..arguments import check_float, check_int
 from ..errors import ArgumentError, ArgumentTypeError, DataError, UnknownNameError
 from ..predictor import Predictor
@@ -42,6 +43,7 @@ except ImportError:  # before scikit-learn 1.9
 
 
 _REALS = (np.float64, np.float32)
+_PROBABILITIES = ("logistic", "softmax", "sigmoid")
 _SCHEDULES = ("constant", "invscaling", "adaptive")
 # What makes another network, or another optimizer: warm starts begin with fresh moments where it changed.
 _SHAPING = (
@@ -606,7 +608,8 @@ class MLPClassifier(ClassifierMixin, _MLP):
         Or any of `fastnn.losses`.
     out_activation : str or callable, optional
         By default "softmax" for more than two classes, else "logistic". "softmax" gives two classes two outputs,
-        "identity" suits losses such as "hinge": outputs are compared with 0 then.
+        "identity" suits losses such as "hinge", whose one output for two classes is compared with 0; that of other
+        losses is compared with 1/2, and with 0 where they take logits.
     class_weight : dict or "balanced", optional
         Weights of the samples of each class, times the sample weights.
     dropout : float or list of float, default 0.0
@@ -787,9 +790,15 @@ class MLPClassifier(ClassifierMixin, _MLP):
         return 1 if self._binary_classes() else len(self.classes_)
 
     def _out_activation(self):
-        if self.out_activation is not None:
-            return self.out_activation
-        return "logistic" if self._binary() else "softmax"
+        given = self.out_activation
+        if given is None:
+            return "logistic" if self._binary() else "softmax"
+        if self.loss == "log_loss" and isinstance(given, str) and given not in _PROBABILITIES:
+            raise ArgumentError(
+                f"MLPClassifier: loss='log_loss' needs probabilities, got out_activation={given!r}; give another loss, "
+                "such as fastnn.losses.BinaryCrossentropy(from_logits=True)"
+            )
+        return given
 
     def _check_outputs(self):
         needed = "logistic" if self._binary() else "softmax"
@@ -800,7 +809,12 @@ class MLPClassifier(ClassifierMixin, _MLP):
             )
 
     def _threshold(self):
-        return 0.5 if self.out_activation_ in ("logistic", "softmax", "sigmoid") else 0.0
+        """Where an output's answer turns: half way between the targets 0 and 1, or -1 and 1, or of the logits."""
+        if self.out_activation_ in _PROBABILITIES:
+            return 0.5
+        loss, _ = network.loss_of(self, len(self.classes_), True)
+        signed = isinstance(loss, (losses.Hinge, losses.SquaredHinge)) or getattr(loss, "from_logits", False)
+        return 0.0 if signed else 0.5
 
     def _score(self, X, targets, weights):
         """The accuracy on encoded targets."""
@@ -832,7 +846,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
             return self.classes_.take(chosen, mode="clip")
         return self.classes_.take(out.argmax(axis=1))
 
-    @available_if(lambda self: self.out_activation in (None, "softmax", "logistic", "sigmoid"))
+    @available_if(lambda self: self.out_activation is None or self.out_activation in _PROBABILITIES)
     def predict_proba(self, X):
         """The probability of each class.
 
@@ -849,7 +863,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
             return out
         return np.hstack([1 - out, out]) if len(self.classes_) == 2 else np.ones_like(out)
 
-    @available_if(lambda self: self.out_activation in (None, "softmax", "logistic", "sigmoid"))
+    @available_if(lambda self: self.out_activation is None or self.out_activation in _PROBABILITIES)
     def predict_log_proba(self, X):
         """The logarithm of the probability of each class.
 
