@@ -12,7 +12,7 @@ import pytest
 from sklearn.datasets import load_diabetes, load_iris
 
 import fastnn as fnn
-from fastnn import cli
+from fastnn import cli, errors
 from fastnn.cli import curves, prepare, tables, target
 
 pl = pytest.importorskip("polars")
@@ -67,6 +67,26 @@ def test_texts_of_any_dialect_give_the_same_table(settings):
     assert whole.dtypes == [pl.Float64, pl.String, pl.Float64, pl.String] and whole["c"].null_count() > 0
     assert whole.equals(read(write("other.csv", rows(), **settings))[1])
     assert whole.equals(pl.read_csv("plain.csv"))  # what fnn.load(...).predict(frame) will see
+
+
+@pytest.mark.parametrize("block", [7, 1 << 22])
+@pytest.mark.parametrize("mark", ['x"y', '"x"y', 'x"', '"x', '"x""y"'])
+def test_quotes_within_fields_are_the_same_for_any_columns(monkeypatch, mark, block):
+    monkeypatch.setattr(tables, "_BLOCK", block)
+    path = write("t.csv", [[a, mark, y] for a, _, _, y in rows(6)], head=('"a"', "b", "y"), encoding="utf-8-sig")
+    if mark.startswith('"x') and not mark.endswith('"'):
+        with pytest.raises(errors.FileFormatError, match="line [23]: ',' expected after"):
+            read(path)
+        return
+    assert [len(read(path, names)[1]) for names in (["a"], ["b"], ["y"], ["a", "b", "y"])] == [6] * 4
+    assert read(path, ["b"])[1]["b"].to_list() == [mark if mark[0] == "x" else 'x"y'] * 6
+
+
+def test_a_table_that_changes_while_it_is_read_is_noticed():
+    table, _ = read(write("t.csv", rows(9)))
+    write("t.csv", rows(8))
+    with pytest.raises(errors.FileFormatError, match="had 9 rows and has 8 now"):
+        list(table.parts(["a"]))
 
 
 @pytest.mark.parametrize("block", [97, 1 << 10, 1 << 22])

@@ -170,19 +170,31 @@ class Text(Table):
     def _even_blocks(self):
         """Beginning, end and number of lines of blocks of whole lines, if each has all fields; None if any has not.
 
-        Counts separators and ends of lines outside of quotes, and looks for text that is no UTF-8.
+        Counts separators and ends of lines outside of quotes, and looks for text that is no UTF-8. Quotes within
+        fields are nothing that polars reads as the csv module does.
         """
-        separators = lines = at = 0
-        inside, last, ends = np.uint8(0), b"", [(0, 0)]
+        separators = lines = 0
+        inside, last = np.uint8(0), b"\n"
+        beside = np.frombuffer(f'"\r\n{self._separator}'.encode(), np.uint8)  # what may stand outside of a quote
         decoder = codecs.getincrementaldecoder("utf-8")()
         with open(self.path, "rb") as file:
+            at = len(codecs.BOM_UTF8) if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else 0
+            file.seek(at)
+            ends = [(at, 0)]
             while block := file.read(_BLOCK):
                 try:
                     decoder.decode(block)
                 except UnicodeDecodeError:
                     return None
                 array = np.frombuffer(block, np.uint8)
-                quoted = np.cumsum(array == ord('"'), dtype=np.uint8) + inside & 1
+                marks = array == ord('"')
+                quoted = np.cumsum(marks, dtype=np.uint8) + inside & 1
+                if marks.any() or last == b'"':
+                    before = np.frombuffer(last + block[:-1], np.uint8)
+                    # The first of a pair, and what follows on the second one.
+                    first, after = marks & (quoted == 1), (before == ord('"')) & (quoted ^ marks == 0)
+                    if not np.isin(np.concatenate([before[first], array[after]]), beside).all():
+                        return None
                 inside, last = quoted[-1], block[-1:]
                 outside = quoted == 0
                 separators += np.count_nonzero(outside & (array == ord(self._separator)))
@@ -251,6 +263,10 @@ class Text(Table):
         for frame in self._frames(names):
             yield first, self._typed(frame, first)
             first += len(frame)
+        if self.rows not in (None, first - 1):
+            raise FileFormatError(
+                f"{self.label} had {self.rows:,} rows and has {first - 1:,} now: it changed, or its quotes are not in pairs"
+            )
         self.rows = first - 1
 
     def _frames(self, names):
