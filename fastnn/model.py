@@ -1489,6 +1489,8 @@ class Model(Layer):
     def to_keras(self):
         """The same network as a live Keras model, with the weights and names, not compiled.
 
+        A sparse input is sparse with the backends TensorFlow and JAX, and dense with others.
+
         Returns
         -------
         keras.Sequential or keras.Model
@@ -1496,7 +1498,7 @@ class Model(Layer):
         Raises
         ------
         MissingExtraError
-            If Keras 3 is not installed.
+            If Keras 3 is not installed, or TensorFlow, which its lookups need.
         UnsupportedError
             If it holds what Keras does not have; the message lists all of it.
         """
@@ -1506,6 +1508,8 @@ class Model(Layer):
 
     def to_torch(self):
         """The same network as a PyTorch module in evaluation mode, with the weights.
+
+        Where an input is sparse, the module takes dense rows, and also sparse CSR tensors.
 
         Returns
         -------
@@ -1518,7 +1522,7 @@ class Model(Layer):
         MissingExtraError
             If PyTorch is not installed.
         UnsupportedError
-            If it holds what PyTorch does not have; the message lists all of it.
+            If it holds what PyTorch does not have, such as lookups of text; the message lists all of it.
         """
         from .interop import torch
 

@@ -1,10 +1,13 @@
 """Sparse CSR inputs: what they give against the same data dense, the bits that they keep, and what is refused."""
 
+import json
 import types
+import zipfile
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from golden.store import HERE
 from hypothesis import given
 
 import fastnn as fnn
@@ -14,6 +17,7 @@ from fastnn.errors import (
     ArgumentTypeError,
     DataError,
     DtypeError,
+    FastNNError,
     GraphError,
     ShapeError,
 )  # fmt: skip
@@ -250,6 +254,61 @@ def test_sparse_arrays_where_dense_ones_are_needed(rng):
         net(3, False).predict(x)
     with pytest.raises(ArgumentTypeError, match="dense array"):
         net(3, True).fit(x, drawn(rng, 5, 1), verbose=0)
+
+
+# ---- elsewhere ----
+
+
+def test_onnx_has_dense_rows(rng):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    model, x = net(9, True), drawn(rng, 6, 9)
+    for source in (model, model.freeze()):
+        session = runtime.InferenceSession(fnn.onnx.to_onnx(source).SerializeToString())
+        [made] = session.run(None, {"x": x.toarray().astype("float32")})
+        np.testing.assert_allclose(made, model.predict(x), rtol=1e-5, atol=1e-6)
+
+
+def test_pytorch_takes_dense_rows_and_sparse_ones(rng):
+    torch = pytest.importorskip("torch")
+    model, x = net(9, True), drawn(rng, 6, 9)
+    module = model.to_torch()
+    dense = torch.tensor(x.toarray(), dtype=torch.float32)
+    for given in (dense, dense.to_sparse_csr()):
+        np.testing.assert_allclose(module(given).detach().numpy(), model.predict(x), rtol=1e-5, atol=1e-6)
+
+
+def test_to_keras_and_back(rng):
+    keras = pytest.importorskip("keras")
+    model, x = net(9, True), drawn(rng, 6, 9)
+    theirs = model.to_keras()
+    sparse = keras.config.backend() in ("tensorflow", "jax")
+    assert theirs.inputs[0].sparse == sparse
+    made = np.asarray(theirs.predict(x.toarray().astype("float32"), verbose=0))
+    np.testing.assert_allclose(made, model.predict(x), rtol=1e-5, atol=1e-6)
+    again = fnn.from_keras(theirs)
+    assert again.inputs[0].sparse == sparse
+    np.testing.assert_allclose(again.predict(x if sparse else x.toarray()), model.predict(x), rtol=1e-5, atol=1e-6)
+
+
+def test_a_file_of_keras_with_a_sparse_input(rng, tmp_path):
+    pytest.importorskip("h5py")
+    source = zipfile.ZipFile(HERE / "interop" / "chain.keras")
+
+    def with_sparse(shape):
+        config = json.loads(source.read("config.json"))
+        config["config"]["layers"][0]["config"].update(sparse=True, batch_shape=[None, *shape])
+        with zipfile.ZipFile(tmp_path / "m.keras", "w") as target:
+            for name in source.namelist():
+                target.writestr(name, json.dumps(config) if name == "config.json" else source.read(name))
+        return fnn.from_keras(tmp_path / "m.keras")
+
+    model, x = with_sparse([5]), drawn(rng, 6, 5)
+    assert model.inputs[0].sparse
+    dense = fnn.from_keras(HERE / "interop" / "chain.keras")
+    np.testing.assert_allclose(model.predict(x), dense.predict(x.toarray()), rtol=1e-5, atol=1e-6)
+    with pytest.raises(FastNNError, match="a sparse input has rows of real numbers"):
+        with_sparse([2, 5])
 
 
 def test_no_gradient_by_it(rng):

@@ -243,8 +243,8 @@ class _Reader:
         if kind == "InputLayer":
             if config.get("dtype") not in _DTYPES:
                 raise _Unknown(f"inputs of dtype {config.get('dtype')!r}")
-            if config.get("sparse") or config.get("ragged"):
-                raise _Unknown("inputs that are sparse or ragged")
+            if config.get("ragged"):
+                raise _Unknown("inputs that are ragged")
             return None
         if _is_operation(layer):
             if snake_case(kind) not in ops.TRACED:
@@ -325,6 +325,7 @@ class _Reader:
             tuple(shape)[1:],
             dtype=dtype if dtype in ("int32", "string") else None,
             name=_legal(self._name_of(layer)),
+            sparse=config.get("sparse") is True,
         )
 
     def _sequential(self, entry, config, path, names, common):
@@ -767,6 +768,7 @@ def to_keras(model):
 class _Writer:
     def __init__(self, keras, model):
         self._keras, self._dtype = keras, model.dtype_policy
+        self._sparse = keras.config.backend() in ("tensorflow", "jax")  # the others have dense tensors alone
         self._made, self._missing, self._fresh = {}, [], []
 
     def write(self, model):
@@ -782,7 +784,7 @@ class _Writer:
     def _model(self, model):
         keras = self._keras
         inputs = [
-            keras.Input(t.shape[1:], dtype=self._dtype_of(t, lookup), name=n)
+            keras.Input(t.shape[1:], dtype=self._dtype_of(t, lookup), name=n, sparse=t.sparse and self._sparse)
             for t, n, lookup in zip(model._inputs, model._input_names, model._lookups)
         ]
         if isinstance(model, Sequential):
