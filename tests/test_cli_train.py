@@ -138,6 +138,63 @@ def test_the_same_table_from_every_kind_of_file():
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+DATES = {
+    "2024-02-29": 1709164800, " 2024-02-29 ": 1709164800, "2024-02-29T13:05": 1709211900, "1969-12-31 23:59:59.25": -0.75,
+    "2024-02-29 13:05:10Z": 1709211910, "2024-02-29T13:05:10.5+02:30": 1709202910.5, "2024-02-29T13:05-0130": 1709217300,
+    "0001-01-01": -62135596800, "": None, "NA": None,
+}  # fmt: skip
+
+
+def test_dates_in_texts_are_dates():
+    write("t.csv", [[text, text] for text in DATES] * 2, head=("day", "kept"))
+    table = tables.Text("t.csv", "'t.csv'")
+    table.learn(["day"], ["kept"])
+    frame = pl.concat([part for _, part in table.parts()])
+    assert frame.dtypes == [pl.Datetime("us"), pl.String]
+    assert (frame["day"].dt.timestamp("us") / 1e6).to_list() == list(DATES.values()) * 2
+
+
+@pytest.mark.parametrize("text", ["2024-02-30", "2024-2-1", "24-02-01", "2024-02-01 24:00", "2024-02-01x", "2024", "01.02.2024"])
+def test_what_is_no_date(text):
+    write("t.csv", [["2024-01-01", "1"]] * 30 + [[text, "1"]], head=("day", "y"))
+    with pytest.raises(fnn.errors.DataError, match=r"row 31 .*column 'day': .* is no date such as 2024-12-31; .*--category day"):
+        read("t.csv")
+    write("t.csv", [["2024-01-01", "1"], [text, "1"]], head=("day", "y"))
+    assert read("t.csv")[1].dtypes[0] == pl.String
+
+
+def test_dates_of_a_text_file_are_left_out_or_seconds_as_those_of_parquet(capsys):
+    rng = np.random.default_rng(0)
+    days = np.datetime64("2024-01-01") + rng.integers(0, 90, 80)
+    frame = pl.DataFrame({"day": days, "a": rng.normal(size=80), "y": rng.normal(size=80) + (days - days.min()).astype(int)})
+    frame.write_csv("t.csv")
+    frame.write_parquet("t.parquet")
+    said, made = {}, {}
+    for path in ("t.csv", "t.parquet"):
+        assert run("train", path, "--target", "y", *QUICK, "--out", "m.fnn") == 0
+        assert "Left out: column 'day', it holds dates (--number day makes seconds of them)." in capsys.readouterr().out
+        assert fnn.load("m.fnn").feature_names == ["a"]
+        assert run("train", path, "--target", "y", *QUICK, "--number", "day", "--out", "m.fnn") == 0
+        capsys.readouterr()
+        for other in ("t.csv", "t.parquet"):
+            assert run("predict", "m.fnn", other) == run("evaluate", "m.fnn", other, "--target", "y") == 0
+            said[path, other] = capsys.readouterr().out.replace(other, "")
+        made[path] = fnn.load("m.fnn").predict(frame)
+    assert len(set(said.values())) == 1
+    np.testing.assert_array_equal(made["t.csv"], made["t.parquet"])
+    with pytest.raises(fnn.errors.DtypeError, match="column 'day' needs dates, got '2024.*datetime64"):
+        fnn.load("m.fnn").predict(frame.with_columns(pl.col("day").cast(pl.String)))
+    assert run("train", "t.csv", "--target", "y", *QUICK, "--category", "day", "--out", "m.fnn") == 0
+    assert fnn.load("m.fnn").features.size > 30
+    assert run("train", "t.csv", "--target", "day") == 2 and "'day' holds dates" in capsys.readouterr().err
+
+
+def test_dates_that_may_be_read_in_two_ways_are_left_out(capsys):
+    write("t.csv", [[f"{1 + i % 9:02d}.0{1 + i % 7}.2024", f"{i % 4}", f"{i}.5"] for i in range(60)], head=("day", "a", "y"))
+    assert run("train", "t.csv", "--target", "y", *QUICK, "--out", "m.fnn") == 0
+    assert "'day', it holds dates such as 01.01.2024; written as 2024-12-31, --number day makes" in capsys.readouterr().out
+
+
 # ---- what is learned ----
 
 

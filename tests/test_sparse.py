@@ -274,8 +274,8 @@ def test_pytorch_takes_dense_rows_and_sparse_ones(rng):
     model, x = net(9, True), drawn(rng, 6, 9)
     module = model.to_torch()
     dense = torch.tensor(x.toarray(), dtype=torch.float32)
-    for given in (dense, dense.to_sparse_csr()):
-        np.testing.assert_allclose(module(given).detach().numpy(), model.predict(x), rtol=1e-5, atol=1e-6)
+    for rows in (dense, dense.to_sparse_csr()):
+        np.testing.assert_allclose(module(rows).detach().numpy(), model.predict(x), rtol=1e-5, atol=1e-6)
 
 
 def test_to_keras_and_back(rng):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from .target import column_of
 
 # Of the machine's memory, what the numbers of a table may take; beyond it they go to a temporary file.
 _SHARE = 0.4
+# Dates of which none says whether the day or the month comes first.
+_DATE = re.compile(r"\s*(\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./]\d{1,2}[./]\d{1,2})\b")
 _IDENTIFIERS_FROM = 20  # rows from which on a column may be said to count or to name them
 
 
@@ -63,6 +66,11 @@ def _useless(table, name):
     if len(values) < _IDENTIFIERS_FROM:
         return None
     if kind == "text":
+        if np.mean([_DATE.match(text) is not None for text in values.tolist()]) >= 0.95:
+            return (
+                f"it holds dates such as {values[0]}; written as 2024-12-31, --number {name} makes seconds of them "
+                f"(--category {name} keeps them as they are)"
+            )
         distinct = len(set(values.tolist()))
         if distinct > len(values) / 2 and distinct > _IDENTIFIERS_FROM:
             return f"{distinct:,} distinct texts in the first {len(values):,} rows (--category {name} keeps it)"

@@ -39,13 +39,15 @@ class Saved:
         if self.features is None:
             known = getattr(self.model, "feature_names", None)
             self._names = [name for name in table.names if name != target] if known is None else known
-            numbers, truths = set(self._names), set()
+            numbers, truths, dates = set(self._names), set(), set()
         else:
             kinds = kinds_of(self.features.get_config(), self.features.names_in)
             self._names = list(kinds)
-            numbers, truths = ({n for n, kind in kinds.items() if kind == wanted} for wanted in ("number", "bool"))
+            numbers, truths, dates = (
+                {n for n, kind in kinds.items() if kind == wanted} for wanted in ("number", "bool", "date")
+            )
         tables.check_known(f"the model '{self.path}'", self._names, table)
-        table.expect(numbers, truths)
+        table.expect(numbers, truths, dates)
 
     def predictions(self, table):
         """Pairs of the number of the first row, and what the model says, shape (rows, outputs)."""
@@ -80,7 +82,7 @@ class Saved:
 
 
 def kinds_of(config, names):
-    """{column: "number", "text" or "bool"} of the columns that features read, in order."""
+    """{column: "number", "bool", "text" or "date"} of the columns that features read, in order."""
     kinds = {}
 
     def walk(steps, columns):
@@ -98,7 +100,7 @@ def kinds_of(config, names):
     return {name: kinds[name] for name in names if name in kinds}
 
 
-_RANK = ("number", "bool", "text")
+_RANK = ("number", "bool", "text", "date")
 
 
 def _kind(step, i):
@@ -110,4 +112,4 @@ def _kind(step, i):
         if any(isinstance(c, str) for c in categories):
             return "text"
         return "bool" if categories and all(isinstance(c, bool) for c in categories) else "number"
-    return "number"
+    return "date" if step["kind"] == "seconds" else "number"

@@ -31,7 +31,9 @@ _HEAD = 1 << 16  # bytes that show what a file is
 _SEPARATORS = ",;\t|"
 MISSING = ("", "?", "-", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None")
 _TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-# Of the texts in a column, how many must be numbers for the others to be mistakes and not categories.
+# Dates as ISO 8601 writes them, with or without the time of day and its distance from UTC.
+_DATE = r"^(\d{4}-\d\d-\d\d)(?:[T ]([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d(?:\.\d{1,9})?))?(?:Z|([+-]\d\d):?(\d\d))?)?$"
+# Of the texts in a column, how many must be numbers, or dates, for the others to be mistakes and not categories.
 _NUMBERS_FROM = 0.95
 
 
@@ -132,7 +134,7 @@ class Text(Table):
         super().__init__(path, label)
         self._polars = _polars(f"reading {label}")
         self._decimal, self._missing = decimal, [*MISSING, *missing]
-        self._numbers, self._truths = set(), set()
+        self._numbers, self._truths, self._dates = set(), set(), set()
         first = self._read_head()
         self._separator = separator or _guess_separator(first, label, path)
         if len(self._separator) != 1 or not self._separator.isascii() or self._separator in '"\n\r':
@@ -316,7 +318,7 @@ class Text(Table):
     # -- kinds --
 
     def learn(self, numbers, categories):
-        """Decides from the first rows which columns hold numbers and truth values.
+        """Decides from the first rows which columns hold numbers, truth values and dates.
 
         Parameters
         ----------
@@ -325,7 +327,7 @@ class Text(Table):
         categories : collection of str
             Columns of which no number is wrong: they are numbers only where all texts are.
         """
-        self._numbers, self._truths = set(numbers), set()
+        self._numbers, self._truths, self._dates = set(numbers), set(), set()
         for name, texts in self._first(self.names).to_dict().items():
             texts = texts.drop_nulls()
             known = texts.filter(~texts.str.strip_chars().is_in(self._missing))
@@ -333,6 +335,9 @@ class Text(Table):
                 self._numbers.add(name)
             elif known.is_in(list(_TRUTH)).all():
                 self._truths.add(name)
+            elif name not in categories and self._as_dates(known).null_count() <= (1 - _NUMBERS_FROM) * len(known):
+                self._dates.add(name)
+                self._numbers.discard(name)
             elif name not in self._numbers:
                 share = 1 - self._as_numbers(known).null_count() / len(known)
                 if share == 1 or (share >= _NUMBERS_FROM and name not in categories):
@@ -342,9 +347,20 @@ class Text(Table):
                         f"{self.label}, column {name!r} has decimal commas, as in {known[0]!r}; pass --decimal ,"
                     )
 
-    def expect(self, numbers, truths):
+    def expect(self, numbers, truths, dates):
         """The kinds of columns are given, by a model that knows them."""
-        self._numbers, self._truths = set(numbers) & set(self.names), set(truths) & set(self.names)
+        self._numbers, self._truths, self._dates = (set(kind) & set(self.names) for kind in (numbers, truths, dates))
+
+    def _as_dates(self, texts):
+        """Dates, in UTC, of texts; null where they are none."""
+        pl = self._polars
+        part = texts.str.strip_chars().str.extract_groups(_DATE).struct
+        day = part.field("1").str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
+        hours, minutes, seconds = (part.field(i).cast(pl.Float64).fill_null(0) for i in ("2", "3", "4"))
+        ahead = part.field("5").cast(pl.Float64).fill_null(0)
+        sign = part.field("5").str.starts_with("-").fill_null(False).cast(pl.Float64) * -2 + 1
+        minutes = minutes - 60 * ahead - sign * part.field("6").cast(pl.Float64).fill_null(0)
+        return day + ((3600 * hours + 60 * minutes + seconds) * 1e6).round().cast(pl.Int64).cast(pl.Duration("us"))
 
     def _as_numbers(self, texts):
         """Numbers of texts, null where they are none."""
@@ -364,6 +380,11 @@ class Text(Table):
                 wrong = made.is_null() & ~texts.fill_null("").str.strip_chars().is_in(self._missing)
                 self._refuse(wrong, texts, name, first, "neither true nor false")
                 columns.append(made)
+            elif name in self._dates:
+                made = self._as_dates(texts)
+                wrong = made.is_null() & ~texts.fill_null("").str.strip_chars().is_in(self._missing)
+                self._refuse(wrong, texts, name, first, "no date such as 2024-12-31")
+                columns.append(made.alias(name))
         return frame.with_columns(columns)
 
     def _number_column(self, texts, name, first):
@@ -454,7 +475,7 @@ class Parquet(Table):
                 row=first + at,
             )
 
-    def expect(self, numbers, truths):
+    def expect(self, numbers, truths, dates):
         """The file has types of its own."""
 
 
@@ -520,7 +541,7 @@ class Arrays(Table):
                     )
             yield at + 1, part
 
-    def expect(self, numbers, truths):
+    def expect(self, numbers, truths, dates):
         """Arrays have types of their own."""
 
 

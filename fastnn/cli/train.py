@@ -39,7 +39,7 @@ def add_to(commands):
     columns = parser.add_argument_group("columns")
     for name, what in (
         ("drop", "leave it out"), ("category", "its numbers are categories"),
-        ("number", "it holds numbers, whatever it looks like"),
+        ("number", "it holds numbers, whatever it looks like; of dates their seconds"),
     ):  # fmt: skip
         columns.add_argument(f"--{name}", metavar="COLUMN", action="append", default=[], help=f"{what}; repeatable")
     tables.add_to(parser)

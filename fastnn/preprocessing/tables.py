@@ -334,7 +334,10 @@ def seconds(values, name, start=0):
         if kind == "f" and np.isnan(values).all():
             return values
         row = int(np.flatnonzero(~missing_in(values))[0]) if len(values) else 0
-        raise DtypeError(f"column {name!r} needs dates, got {values[row]!r:.80} in row {start + row}")
+        raise DtypeError(
+            f"column {name!r} needs dates, got {values[row]!r:.80} in row {start + row}; convert the column, for example "
+            "with .astype('datetime64[us]')"
+        )
     made = values.astype("datetime64[us]").astype(np.int64) / 1e6
     made[np.isnat(values)] = np.nan
     return made
