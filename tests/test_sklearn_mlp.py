@@ -114,6 +114,13 @@ def test_poisson_is_that_of_scikit_learn(digits, rng):
     check_same(*both("MLPRegressor", x, rng.poisson(np.exp(x[:, 20])), loss="poisson"), x)
 
 
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_warning_points_to_the_line_of_the_user(solver, digits):
+    with pytest.warns(sklearn.exceptions.ConvergenceWarning, match="Maximum iterations|lbfgs failed") as caught:
+        MLPClassifier(max_iter=2, solver=solver).fit(*digits)
+    assert [w.filename for w in caught] == [__file__]
+
+
 def test_float32_stays_float32(digits):
     x, y = digits
     ours, theirs = both("MLPClassifier", x.astype(np.float32), y)

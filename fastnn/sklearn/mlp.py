@@ -30,7 +30,10 @@ from . import network
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
+
+    _CALLER = 5  # frames from where warnings are given to who called fit
 except ImportError:  # before scikit-learn 1.9
+    _CALLER = 4
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Estimators of this scikit-learn take no callbacks."""
@@ -242,7 +245,7 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             count = len(rows)
         batch = min(200, count) if self.batch_size == "auto" else self.batch_size
         if batch > count:
-            warnings.warn(f"Got `batch_size` larger than the {count} samples. It is going to be clipped.", stacklevel=4)
+            warnings.warn(f"Got `batch_size` larger than the {count} samples. It is going to be clipped.", stacklevel=_CALLER)
             batch = count
         if self.model_.optimizer.full_batch:
             batch = count
@@ -260,13 +263,20 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
                 max_seconds=self.max_seconds,
             )  # fmt: skip
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=_CALLER)
         finally:
             run.close()
         if history is not None and run.epochs == 0 and history.history["loss"]:
             self.loss_ = history.history["loss"][-1]  # the time was over within the first epoch
         if run.best is not None:
             self.model_.set_weights(run.best)
+        if run.unfinished:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+                "converged yet.",
+                ConvergenceWarning,
+                stacklevel=_CALLER,
+            )
 
     def _validation(self, given):
         if not isinstance(given, (list, tuple)) or len(given) not in (2, 3):
@@ -326,7 +336,7 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
                 f"lbfgs failed to converge after {result.nit} iterations: {result.message} Increase max_iter or "
                 "max_fun, or scale the data.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=_CALLER,
             )
 
     # ---- weights ----
@@ -478,7 +488,7 @@ class _Run:
     def __init__(self, estimator, count, held, with_loss, incremental, context, X, labels, metadata):
         self.estimator, self.incremental = estimator, incremental
         self.at, self.held, self.with_loss = np.arange(count), held, with_loss
-        self.rate, self.epochs, self.best, self.bar = estimator.learning_rate_init, 0, None, None
+        self.epochs, self.best, self.bar, self.unfinished = 0, None, None, False
         self.context = context if getattr(estimator, "_skl_callbacks", None) else None
         self.told = {"estimator": estimator, "X": X, "y": labels, "metadata": metadata}
         estimator.n_iter_ = 0
@@ -524,13 +534,7 @@ class _Run:
             stop |= bool(self.task.call_on_fit_task_end(**self.told, reconstruction_attributes=e._attributes))
         if stop:
             self.model.stop_training = True
-        elif e.n_iter_ == e.max_iter and not self.incremental:
-            warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the optimization hasn't "
-                "converged yet.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+        self.unfinished = not stop and e.n_iter_ == e.max_iter and not self.incremental
 
     def look(self, logs):
         """Scores what there is; returns whether it was better than before by `tol`."""
