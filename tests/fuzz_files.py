@@ -36,8 +36,8 @@ def keras(folder):
     """Archives of Keras: the description and the arrays in them, and the archive itself."""
     import fastnn as fnn
 
-    def mutate(rng, index, seeds):
-        name, content = seeds[index]
+    def mutate(rng, seeds):
+        name, content = pick(rng, seeds)
         if rng.integers(4) == 0:
             return name, damaged(rng, content)
         out, which = io.BytesIO(), rng.integers(3)
@@ -66,8 +66,9 @@ def hdf5(folder):
         model.load_weights(path)
         return model
 
-    def mutate(rng, index, seeds):
-        return seeds[index][0], damaged(rng, seeds[index][1], pick(rng, seeds)[1])
+    def mutate(rng, seeds):
+        name, content = pick(rng, seeds)
+        return name, damaged(rng, content, pick(rng, seeds)[1])
 
     return Target(_seeds("interop", "chain.h5", "chain.weights.h5", "chain_legacy.h5"), mutate, read, predict_one)
 
@@ -82,8 +83,8 @@ def safetensors(folder):
         model.load_weights(path)
         return model
 
-    def mutate(rng, index, seeds):
-        name, content = seeds[index]
+    def mutate(rng, seeds):
+        name, content = pick(rng, seeds)
         if rng.integers(2):
             return name, damaged(rng, content)
         length = int.from_bytes(content[:8], "little")
@@ -122,8 +123,8 @@ def fnn(folder):
     seeds = _seeds("files/fastnn-1", *(p.name for p in sorted((HERE / "files/fastnn-1").glob("*.fnn"))))
     seeds += [("features.fnn", fastnn.io.to_bytes(made)), ("frozen_features.fnn", fastnn.io.to_bytes(made.freeze()))] * 4
 
-    def mutate(rng, index, seeds):
-        name, content = seeds[index]
+    def mutate(rng, seeds):
+        name, content = pick(rng, seeds)
         if rng.integers(20) == 0:
             return name, damaged(rng, content)
         length = int.from_bytes(content[:8], "little")
@@ -196,8 +197,8 @@ def csv(folder):
         run("predict", folder / "m.fnn", path)
         run("evaluate", folder / "m.fnn", path, "--target", "y")
 
-    def mutate(rng, index, seeds):
-        name, content = seeds[index]
+    def mutate(rng, seeds):
+        name, content = pick(rng, seeds)
         if rng.integers(4) == 0:
             return name, damaged(rng, content, pick(rng, seeds)[1])
         mark = b"," if b"," in content else b";" if b";" in content else b"\t"

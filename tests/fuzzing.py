@@ -39,7 +39,7 @@ class Target:
     seeds : list of (str, bytes)
         Names and contents of the files that mutations start from.
     mutate : callable
-        (generator, index of a seed, seeds) to the (name, content) of a damaged file.
+        (generator, seeds) to the (name, content) of a damaged file.
     read : callable
         Reads a path within the limits of memory and time, or raises one of fastnn's errors.
     use : callable or None
@@ -125,7 +125,7 @@ def changed(rng, value):
         elif kind == 2:
             container[key] = copy.deepcopy(there[name])
         elif kind == 3 and isinstance(container, list):
-            container[key:key] = [copy.deepcopy(container[key]) for _ in range(int(pick(rng, [1, 2, 300])))]
+            container[key:key] = [copy.deepcopy(container[key]) for _ in range(int(pick(rng, [1, 2, 50])))]
         elif kind == 4 and isinstance(container, dict) and isinstance(key, str):
             container[pick(rng, [name, *TEXTS]) if isinstance(name, str) else pick(rng, TEXTS)] = container.pop(key)
         elif kind == 5:
@@ -220,7 +220,7 @@ def _work(pipe, prepare, seed, cases, folder, keep, seconds, hang):
             name, content = target.seeds[index]
         else:
             rng = np.random.default_rng((seed, index))
-            name, content = target.mutate(rng, int(rng.integers(len(target.seeds))), target.seeds)
+            name, content = target.mutate(rng, target.seeds)
         path = Path(folder, name)
         path.write_bytes(content)
         pipe.send((index, name, len(content)))
