@@ -105,7 +105,8 @@ def _convert(obj, what):
         raise ArgumentTypeError(_unreadable(obj, what, error)) from error
     if array.dtype == object and array.ndim == 0:
         raise ArgumentTypeError(
-            f"{what} needs an array or nested lists of numbers, got {type(obj).__name__}; make an array of it"
+            f"{what} needs an array or nested lists of numbers, got {type(obj).__name__}; "
+            f"{'collect it' if hasattr(obj, 'collect') else 'make an array of it'}"
         )
     return array
 

@@ -519,3 +519,37 @@ def test_curves_fit_any_terminal():
     assert "".join(plain).isascii() and "o held out" in plain[0] and "^" in plain[-2]
     assert curves.draw({"loss": [1.0]}) == [] and curves.draw({"loss": [float("nan")] * 3}) == []
     assert len(curves.draw({"loss": [2.0, float("inf"), 1.0, 1.0]})) == 13
+
+
+def test_a_model_of_several_inputs_reads_columns_by_their_names(capsys):
+    write("t.csv", rows())
+    a, b = fnn.Input((1,), name="a"), fnn.Input((1,), dtype="string", name="b")
+    lookup = fnn.layers.StringLookup(vocabulary=["x", "y"], output_mode="one_hot")
+    joined = fnn.layers.Concatenate()([a, lookup(b)])
+    model = fnn.Model([a, b], fnn.layers.Dense(1)(joined))
+    frame = pl.read_csv("t.csv")
+    want = model.predict(frame)
+    for saved in (model, model.freeze()):
+        saved.save("m.fnn")
+        assert run("predict", "m.fnn", "t.csv", "--out", "p.csv") == 0
+        np.testing.assert_allclose(pl.read_csv("p.csv")["prediction"].to_numpy(), want[:, 0], rtol=1e-5)
+    capsys.readouterr()
+    assert run("predict", "m.fnn", write("short.csv", [["1", "2"]], head=("a", "c"))) == 2
+    assert "Unknown column of 'short.csv' for the model 'm.fnn': 'b'" in capsys.readouterr().err
+    assert run("predict", "m.fnn", write("text.csv", [["x", "x"]], head=("a", "b"))) == 2
+    assert "column 'a': 'x' is no number" in capsys.readouterr().err
+    wide = fnn.Input((2,), name="a")
+    fnn.Model([wide, b], fnn.layers.Concatenate()([wide, lookup(b)])).save("m.fnn")
+    assert run("predict", "m.fnn", "t.csv") == 2 and "needs shape (None, 2), got (60,)" in capsys.readouterr().err
+
+
+def test_predictors_read_tables(capsys):
+    write("t.csv", rows())
+    assert run("train", "t.csv", "--target", "y", *QUICK, "--out", "m.fnn") == 0
+    fnn.load("m.fnn").freeze().save("p.fnn")
+    capsys.readouterr()
+    said = []
+    for file in ("m.fnn", "p.fnn"):
+        assert run("predict", file, "t.csv") == 0 and run("evaluate", file, "t.csv", "--target", "y") == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]

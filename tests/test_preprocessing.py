@@ -305,6 +305,15 @@ def test_transformers_of_scikit_learn_give_the_same_numbers(case):
             assert features.names_out == list(transformer.get_feature_names_out())
 
 
+def test_a_lazy_frame_is_to_be_collected():
+    frame = pytest.importorskip("polars").DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    model = fnn.Sequential([fnn.Input((2,)), fnn.layers.Dense(1)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ArgumentTypeError, match="got LazyFrame; collect it"):
+            model.predict(frame.lazy())
+
+
 def test_an_encoder_that_was_fitted_on_missing_values_alone_takes_numbers_and_text():
     pytest.importorskip("sklearn")
     from sklearn.preprocessing import OneHotEncoder

@@ -25,9 +25,9 @@ class Saved:
         from .. import load
 
         self.path, self.model = path, load(path)
-        self.features = getattr(self.model, "features", None)
+        self.features = self.model._tabular.features
         self.classes = getattr(self.model, "class_names", None)
-        self._names = None
+        self._names, self._texts = None, set()
 
     def needs_classes(self, what):
         """Raises where the model tells no classes apart."""
@@ -36,7 +36,12 @@ class Saved:
 
     def prepare(self, table, target=None):
         """Tells the table what its columns are; `target` is none of the inputs."""
-        if self.features is None:
+        by_name = self._inputs_by_name() if self.features is None else None
+        if by_name is not None:
+            self._names = list(by_name)
+            self._texts = {name for name, lookup in by_name.items() if lookup is not None and lookup.input_dtype == "string"}
+            numbers, truths, dates = set(self._names) - self._texts, set(), set()
+        elif self.features is None:
             known = getattr(self.model, "feature_names", None)
             self._names = [name for name in table.names if name != target] if known is None else known
             numbers, truths, dates = set(self._names), set(), set()
@@ -49,11 +54,21 @@ class Saved:
         tables.check_known(f"the model '{self.path}'", self._names, table)
         table.expect(numbers, truths, dates)
 
+    def _inputs_by_name(self):
+        """{input: its Lookup or None} where a column of a table is an input, else None."""
+        form = getattr(self.model, "form", None)  # of a Predictor
+        names = self.model.input_names if form is None else form["inputs"]
+        lookups = getattr(self.model, "_lookups", [None])
+        if len(names) == 1 and lookups[0] is None:
+            return None
+        return dict(zip(names, lookups))
+
     def predictions(self, table):
         """Pairs of the number of the first row, and what the model says, shape (rows, outputs)."""
+        predict = getattr(self.model, "predict", self.model)  # a Predictor is called
         with blamed_on(table):
             for first, part in table.parts(self._names):
-                made = self.model.predict(self._inputs(part, table, first))
+                made = predict(self._inputs(part, table, first))
                 yield first, self._flat(made)
 
     def _inputs(self, part, table, first):
@@ -61,11 +76,11 @@ class Saved:
             return part
         columns = [column_of(part, name) for name in self._names]
         for name, column in zip(self._names, columns):
-            if column.dtype.kind not in "fiub":
-                raise DtypeError(f"{table.label}, column {name!r} needs numbers; '{self.path}' reads all columns as such")
+            if column.dtype.kind not in "fiub" and name not in self._texts:
+                raise DtypeError(f"{table.label}, column {name!r} needs numbers, as '{self.path}' reads it as such")
+        if self._inputs_by_name() is not None:
+            return dict(zip(self._names, columns))
         shapes = getattr(self.model, "input_shape", None)
-        if isinstance(shapes, list):
-            raise ArgumentTypeError(f"'{self.path}' has {len(shapes)} inputs, a table is one")
         if shapes is not None and shapes[1:] != (len(columns),):
             raise ShapeError(
                 f"'{self.path}' reads {' x '.join(map(str, shapes[1:]))} numbers, {table.label} has {len(columns)} columns"

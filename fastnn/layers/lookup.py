@@ -355,7 +355,7 @@ class StringLookup(Lookup):
     -----
     The layer reads an Input directly: ``Input((1,), dtype="string")``. Text is looked up where an array enters the
     model: in `fit`, `predict`, `freeze()` and so on. Arrays may be of objects, of NumPy's types of text, lists, or
-    columns of data frames. The vocabulary is part of the model's file.
+    columns of data frames. The vocabulary is part of the model's file; `libfastnn`, which has no text, takes positions.
 
     Examples
     --------

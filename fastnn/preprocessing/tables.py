@@ -16,8 +16,8 @@ _NUMBERS = (int, float, np.integer, np.floating, np.bool_, decimal.Decimal)
 def is_frame(x):
     """Whether `x` is a data frame: pandas, polars, pyarrow and whatever else narwhals reads."""
     return hasattr(x, "__dataframe__") or (
-        (hasattr(x, "columns") or hasattr(x, "column_names"))
-        and (hasattr(x, "__arrow_c_stream__") or hasattr(x, "__narwhals_dataframe__"))
+        (hasattr(x, "__arrow_c_stream__") or hasattr(x, "__narwhals_dataframe__"))
+        and (hasattr(x, "columns") or hasattr(x, "column_names"))  # last: a lazy frame warns where it is asked
     )
 
 
