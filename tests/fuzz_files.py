@@ -1,4 +1,4 @@
-"""Fuzzer of the readers of files other than ONNX's: python -m tests.fuzz_files [csv fnn hdf5 keras safetensors] --files 3000."""
+"""Fuzzer of the readers of files other than ONNX's: python -m tests.fuzz_files [arrays csv fnn ...] --files 3000."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))  # for -m, which has the folder above
 
-from fuzzing import TEXTS, Target, changed, damaged, main, pick
+from fuzzing import NUMBERS, TEXTS, Target, changed, damaged, main, pick
 
 HERE = Path(__file__).parent / "golden"
 
@@ -66,11 +66,7 @@ def hdf5(folder):
         model.load_weights(path)
         return model
 
-    def mutate(rng, seeds):
-        name, content = pick(rng, seeds)
-        return name, damaged(rng, content, pick(rng, seeds)[1])
-
-    return Target(_seeds("interop", "chain.h5", "chain.weights.h5", "chain_legacy.h5"), mutate, read, predict_one)
+    return Target(_seeds("interop", "chain.h5", "chain.weights.h5", "chain_legacy.h5"), _any_bytes, read, predict_one)
 
 
 def safetensors(folder):
@@ -172,8 +168,8 @@ def _tables():
     ]  # fmt: skip
 
 
-def csv(folder):
-    """Tables of text, which `fastnn train` learns from, and `predict` and `evaluate` read."""
+def _trained(folder, seeds, mutate):
+    """A Target of tables, which `fastnn train` learns from, and `predict` and `evaluate` read."""
     os.environ["POLARS_MAX_THREADS"] = "1"
     from fastnn import cli
     from fastnn.errors import FileFormatError
@@ -196,6 +192,67 @@ def csv(folder):
     def use(path):
         run("predict", folder / "m.fnn", path)
         run("evaluate", folder / "m.fnn", path, "--target", "y")
+
+    return Target(seeds, mutate, read, use, reserve=4 << 30)
+
+
+def _any_bytes(rng, seeds):
+    name, content = pick(rng, seeds)
+    return name, damaged(rng, content, pick(rng, seeds)[1])
+
+
+def parquet(folder):
+    """Tables in Parquet files."""
+    os.environ["POLARS_MAX_THREADS"] = "1"
+    import polars as pl
+
+    frame = pl.read_csv(io.BytesIO(_tables()[0][1]), try_parse_dates=True)
+    seeds = []
+    for compression in ("uncompressed", "zstd", "snappy"):
+        out = io.BytesIO()
+        frame.write_parquet(out, compression=compression)
+        seeds.append((f"{compression}.parquet", out.getvalue()))
+    return _trained(folder, seeds, _any_bytes)
+
+
+def arrays(folder):
+    """Tables in files of NumPy's."""
+    rng = np.random.default_rng(0)
+    columns = {"x": rng.normal(size=(60, 3)), "y": rng.integers(0, 2, 60), "city": rng.choice(["Bern", "Oslo"], 60)}
+    columns["day"] = np.datetime64("2024-01-01") + rng.integers(0, 99, 60)
+    seeds = []
+    for name, write in (("stored.npz", np.savez), ("packed.npz", np.savez_compressed)):
+        write(out := io.BytesIO(), **columns)
+        seeds.append((name, out.getvalue()))
+
+    def mutate(rng, seeds):
+        name, content = pick(rng, seeds)
+        if rng.integers(4) == 0:
+            return name, damaged(rng, content)
+        out = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+            chosen = pick(rng, old.namelist())
+            for member in old.namelist():
+                inner = old.read(member)
+                if member == chosen:  # most of what can go wrong stands in the header, which is text
+                    header, rest, kind = inner[:128], inner[128:], rng.integers(3)
+                    if kind == 0:
+                        text = header[10:].replace(b"(60,", b"(%d," % pick(rng, NUMBERS))
+                        header = header[:10] + text[:117].ljust(117) + b"\n"
+                    elif kind == 1:
+                        header = damaged(rng, header)
+                    else:
+                        at = 8 * int(rng.integers(len(rest) // 8))
+                        rest = rest[:at] + rng.bytes(8) + rest[at + 8 :]
+                    inner = header + rest
+                new.writestr(member, inner)
+        return name, out.getvalue()
+
+    return _trained(folder, seeds, mutate)
+
+
+def csv(folder):
+    """Tables of text."""
 
     def mutate(rng, seeds):
         name, content = pick(rng, seeds)
@@ -223,10 +280,12 @@ def csv(folder):
                         r[column] = value
         return name, b"\n".join(mark.join(row) for row in rows)
 
-    return Target(_tables(), mutate, read, use, reserve=4 << 30)
+    return _trained(folder, _tables(), mutate)
 
 
-PREPARE = {"csv": csv, "fnn": fnn, "hdf5": hdf5, "keras": keras, "safetensors": safetensors}
+PREPARE = {
+    "arrays": arrays, "csv": csv, "fnn": fnn, "hdf5": hdf5, "keras": keras, "parquet": parquet, "safetensors": safetensors,
+}  # fmt: skip
 
 if __name__ == "__main__":
     main(PREPARE)

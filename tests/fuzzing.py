@@ -159,7 +159,9 @@ def _measured(call, limit):
     begun = time.process_time()
     try:
         result = call()
-    except Exception as raised:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as raised:  # libraries in Rust have errors that are no Exception
         error = raised
     seconds = time.process_time() - begun
     resource.setrlimit(resource.RLIMIT_AS, (hard, hard))

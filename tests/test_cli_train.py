@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,19 @@ def test_the_same_table_from_every_kind_of_file():
     for weights in made.values():
         for one, other in zip(weights, made["t.csv"]):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_text_in_arrays_is_text():
+    frame = pl.DataFrame([r[:2] + r[3:] for r in rows()], schema=["a", "b", "y"], orient="row").with_columns(pl.col("a").cast(float))
+    frame.write_parquet("t.parquet")
+    np.savez("t.npz", **{n: frame[n].to_numpy().astype(str if frame[n].dtype == pl.String else float) for n in frame.columns})
+    made = []
+    for path in ("t.parquet", "t.npz"):
+        assert run("train", path, "--target", "y", *QUICK, "--out", "m.fnn") == 0
+        made.append(fnn.load("m.fnn"))
+    assert made[0].features.get_config() == made[1].features.get_config()
+    for one, other in zip(*(m.get_weights() for m in made)):
+        np.testing.assert_array_equal(one, other)
 
 
 DATES = {
@@ -385,6 +399,13 @@ BAD_BYTES = {
     "z.npz": (b"PK\3\4 but not really", "damaged"),
     "a.npy": (b"\x93NUMPY but not really", "no sound file of arrays"),
 }
+
+
+def test_members_of_archives_that_are_no_arrays_are_refused(capsys):
+    np.savez("t.npz", x=np.ones((9, 2)), y=np.arange(9))
+    with zipfile.ZipFile("t.npz", "a") as archive:
+        archive.writestr("z.npy", b"no array")
+    _refused(capsys, 2, ["train", "t.npz"], "'t.npz' is damaged: its member 'z' is no array")
 
 
 @pytest.mark.parametrize("name", BAD_BYTES)

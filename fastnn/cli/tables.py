@@ -449,8 +449,9 @@ class Parquet(Table):
     def _errors(self):
         try:
             yield
-        except (self._polars.exceptions.PolarsError, OSError) as error:
-            raise FileFormatError(f"{self.label} is no sound Parquet file: {str(error).splitlines()[0]}") from error
+        except (self._polars.exceptions.PolarsError, self._polars.exceptions.PanicException, OSError) as error:
+            what = (str(error).splitlines() or [type(error).__name__])[0]
+            raise FileFormatError(f"{self.label} is no sound Parquet file: {what}") from error
 
     def parts(self, names=None):
         names = self.names if names is None else list(names)
@@ -497,6 +498,9 @@ class Arrays(Table):
         except Exception as error:  # zipfile and zlib have errors of their own
             raise FileFormatError(f"{label} is damaged: {error}") from error
         self._columns = {}
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):
+                raise FileFormatError(f"{label} is damaged: its member {name!r} is no array")
         grids = [name for name, array in arrays.items() if array.ndim == 2 and array.shape[1] > 1]
         if len(grids) > 1:
             raise FileFormatError(
@@ -530,6 +534,7 @@ class Arrays(Table):
         names = self.names if names is None else list(names)
         for at in range(0, self.rows, ROWS):
             part = {name: np.asarray(self._columns[name][at : at + ROWS]) for name in names}
+            part = {name: column.astype(object) if column.dtype.kind == "U" else column for name, column in part.items()}
             for name, column in part.items():
                 if column.dtype.kind == "f" and np.isinf(column).any():
                     row = at + 1 + int(np.isinf(column).argmax())
