@@ -40,7 +40,7 @@ _threadpoolctl.follow()
 __all__ = [
     "FastNNError", "History", "Input", "Layer", "Model", "Parameter", "Perceptron", "Predictor", "Program",
     "Sequential", "Tensor", "activations", "callbacks", "config", "datasets", "errors", "explain", "fit_many",
-    "from_keras", "from_torch", "get_num_threads", "initializers", "keras", "layers", "load", "losses", "metrics",
+    "from_keras", "from_onnx", "from_torch", "get_num_threads", "initializers", "keras", "layers", "load", "losses", "metrics",
     "onnx", "ops", "optimizers", "plot", "preprocessing", "regularizers", "reset_names", "schedules", "set_num_threads",
     "set_seed", "show_config", "utils", "value_and_grad",
 ]  # fmt: skip
@@ -49,8 +49,8 @@ __all__ = [
 # What costs import time that most processes need not pay: found at first use.
 _MODULES = ("callbacks", "datasets", "explain", "io", "keras", "onnx", "ops", "plot", "preprocessing", "sklearn")
 _MODULE_OF = {
-    "Perceptron": "perceptron", "fit_many": "many", "from_keras": "interop.keras", "from_torch": "interop.torch",
-    "load": "io", "value_and_grad": "autodiff",
+    "Perceptron": "perceptron", "fit_many": "many", "from_keras": "interop.keras", "from_onnx": "onnx.reader",
+    "from_torch": "interop.torch", "load": "io", "value_and_grad": "autodiff",
 }  # fmt: skip
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from .interop.torch import from_torch
     from .io import load
     from .many import fit_many
+    from .onnx.reader import from_onnx
     from .perceptron import Perceptron
 
 

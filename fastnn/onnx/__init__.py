@@ -1,7 +1,7 @@
-"""ONNX files: models written for other runtimes.
+"""ONNX files: models written for other runtimes, and read from other frameworks.
 
-`export` and `Model.export` write what a model computes outside training; `view` draws a model in Netron. Both
-need the extra `onnx`.
+`export` and `Model.export` write what a model computes outside training, `fastnn.from_onnx` makes a model of a file, and
+`view` draws one in Netron. All need the extra `onnx`.
 """
 
 from importlib import import_module
