@@ -197,12 +197,17 @@ typedef struct fnn_perceptron {
     const double *rates;         /* (max(2, units)) how far a mistake about a sample of each label moves a unit */
     const unsigned char *active; /* (units) 0: this unit is left as it is */
     int32_t *order;              /* (n) scratch: samples come shuffled; NULL: they come as they lie */
+    double l1, l2;               /* after each sample of an active unit, mistake or not: w moves towards 0 by l1, but
+                                  * not beyond; before, it loses this share of itself */
+    double l1_before;            /* sum of l1 over the samples of earlier epochs */
+    void *l1_done;               /* (units, features) how far l1 has moved each weight; zeros at first; for l1 > 0 */
 } fnn_perceptron;
 /* Writes p to out (n, units), of the same type. */
 FNN_API int fnn_perceptron_decide(const fnn_perceptron *p, void *out, fnn_error *err);
 /* One epoch of the perceptron rule w += rate (y - y~) x, b += rate (y - y~), sample by sample; (seed, epoch)
  * decide the shuffle. For each unit it adds its mistakes to `mistakes` and its |p| at them to
- * `losses` (units). At most 2^31 - 1 samples. */
+ * `losses` (units). At most 2^31 - 1 samples. l1 is the cumulative penalty of Tsuruoka, Tsujii and Ananiadou (ACL
+ * 2009): a weight that could not move as far at one sample, as it was 0, makes up for it later. */
 FNN_API int fnn_perceptron_epoch(const fnn_perceptron *p, uint64_t seed, uint64_t epoch, int64_t *mistakes,
                                  double *losses, fnn_error *err);
 

@@ -32,6 +32,8 @@ int fnn_perceptron_epoch(const fnn_perceptron *p, uint64_t seed, uint64_t epoch,
     if (status != FNN_OK) return status;
     if ((p->n > 0 && !p->labels) || !p->rates || !p->active || !mistakes || !losses)
         return fnn_fail(err, FNN_ERR_ARGUMENT, "a perceptron learns from labels, with rates and active units");
+    if (!(p->l1 >= 0 && p->l1_before >= 0 && p->l2 >= 0 && p->l2 <= 1) || (p->l1 > 0 && !p->l1_done))
+        return fnn_fail(err, FNN_ERR_ARGUMENT, "penalties l1 = %g and l2 = %g of a perceptron", p->l1, p->l2);
     if (p->n > INT32_MAX)
         return fnn_fail(err, FNN_ERR_LIMIT, "%lld samples, at most %d can be learned from", (long long)p->n,
                         INT32_MAX);

@@ -100,6 +100,8 @@ cdef extern from "internal.h" nogil:
         const double *rates
         const unsigned char *active
         int32_t *order
+        double l1, l2, l1_before
+        void *l1_done
     int fnn_perceptron_decide(const fnn_perceptron *p, void *out, fnn_error *err)
     int fnn_perceptron_epoch(const fnn_perceptron *p, uint64_t seed, uint64_t epoch, int64_t *mistakes, double *losses, fnn_error *err)
     int fnn_random(uint64_t seed, uint32_t stream, int distribution, double a, double b, double *out, int64_t n)
@@ -575,12 +577,16 @@ cdef class Perceptron:
     rates : array of float64, shape (max(2, units),), optional
     order : array of int32, shape (n,), optional
         Overwritten in each epoch by the order of its samples, which without it come as they lie.
+    l1, l2 : float
+        Penalties of one sample, see fastnn.h.
+    l1_done : array of the type of the weights, of their shape, optional
+        For `l1`.
     """
 
     cdef fnn_perceptron c
     cdef list held
 
-    def __init__(self, x, weights, bias=None, labels=None, rates=None, order=None):
+    def __init__(self, x, weights, bias=None, labels=None, rates=None, order=None, l1=0.0, l2=0.0, l1_done=None):
         self.held = []
         cdef _Held rows = _Held(x, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS), units = _Held(weights, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)
         if rows.view.ndim != 2 or units.view.ndim != 2 or rows.view.shape[1] != units.view.shape[1]:
@@ -593,6 +599,8 @@ cdef class Perceptron:
         self.c.labels = <const int32_t *>self.hold(labels, FNN_I32, self.c.n, False)
         self.c.order = <int32_t *>self.hold(order, FNN_I32, self.c.n, True)
         self.c.rates = <const double *>self.hold(rates, FNN_F64, max(2, self.c.units), False)
+        self.c.l1, self.c.l2, self.c.l1_before = l1, l2, 0.0
+        self.c.l1_done = self.hold(l1_done, self.c.dtype, self.c.units * self.c.features, True)
 
     cdef void *hold(self, obj, int dtype, int64_t count, bint writable) except? NULL:
         """The array's memory, kept for as long as this object; NULL for None."""
@@ -622,6 +630,7 @@ cdef class Perceptron:
         with nogil:
             status = fnn_perceptron_epoch(&c, seed, epoch, <int64_t *>counts.view.buf, <double *>sums.view.buf, &err)
         check(status, &err)
+        self.c.l1_before += self.c.l1 * <double>self.c.n
 
 
 cdef _Held exactly(obj, int dtype, int64_t count, bint writable):

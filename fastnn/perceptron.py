@@ -76,8 +76,8 @@ class Perceptron(Configurable):
     Notes
     -----
     Names and defaults are those of scikit-learn's ``Perceptron``, but for `tol`, which is 1e-3 there. It has no
-    penalties, early stopping on held-back samples, sparse samples and sample weights. There a tie is a mistake about
-    either class while learning.
+    sparse samples and sample weights; penalties and early stopping has `fastnn.sklearn.Perceptron`. In scikit-learn
+    a tie is a mistake about either class while learning.
 
     Examples
     --------
@@ -380,6 +380,14 @@ class Perceptron(Configurable):
                 weights[places[label]] = check_float(type(self).__name__, f"class_weight of {label!r}", weight, low=0)
         return self.eta0 * weights
 
+    def _penalties(self):
+        """(l1, l2) of one sample."""
+        return 0.0, 0.0
+
+    def _split(self, labels):
+        """(rows to learn from, rows to judge by), or None where all are learned from."""
+        return None
+
     def _seed(self):
         source = self.random_state
         if source is None:
@@ -392,11 +400,17 @@ class Perceptron(Configurable):
 
     def _learn(self, X, labels, epochs, rates):
         """Run up to so many epochs on the weights in place; whether they ended before or need not go on."""
-        units, n = len(self.coef_), len(X)
+        units, split, held = len(self.coef_), self._split(labels), None
+        if split is not None:
+            held = _Held(X[split[1]], labels[split[1]], self)
+            X, labels = np.ascontiguousarray(X[split[0]]), labels[split[0]]
+        n = len(X)
         bias, order = self.intercept_ if self.fit_intercept else None, np.empty(n, np.int32)
+        l1, l2 = self._penalties()
         rule = _core.Perceptron(
-            X, self.coef_, bias, labels.astype(np.int32), rates, order if self.shuffle else None
-        )
+            X, self.coef_, bias, labels.astype(np.int32), rates, order if self.shuffle else None, l1, l2,
+            np.zeros_like(self.coef_) if l1 else None,
+        )  # fmt: skip
         seed = self._seed()
         active, best, stale = np.ones(units, bool), np.full(units, np.inf), np.zeros(units, int)
         history = []
@@ -415,7 +429,10 @@ class Perceptron(Configurable):
                 losses /= n
                 if self.verbose:
                     sys.stdout.write(f"epoch {len(history)}: {mistakes.sum()} mistakes, loss {losses.sum():.6g}\n")
-                active &= mistakes > 0
+                if not (l1 or l2):  # which move weights without a mistake
+                    active &= mistakes > 0
+                if held is not None:
+                    losses = -held.scores()
                 if self.tol is not None:
                     stale = np.where(losses > best - self.tol, stale + 1, 0)
                     best = np.minimum(best, losses)
@@ -426,6 +443,21 @@ class Perceptron(Configurable):
             self.n_iter_ = len(history)
             self.mistakes_ = np.array(history, np.int64).reshape(-1, units)
         return False
+
+
+class _Held:
+    """Samples that are kept back."""
+
+    def __init__(self, X, labels, perceptron):
+        units = len(perceptron.coef_)
+        self._out = np.empty((len(X), units), X.dtype)
+        self._rule = _core.Perceptron(np.ascontiguousarray(X), perceptron.coef_, perceptron.intercept_)
+        self._wanted = labels[:, None] == (np.arange(units) if units > 1 else 1)
+
+    def scores(self):
+        """The share of right answers of each unit."""
+        self._rule.decide(self._out)
+        return ((self._out >= 0) == self._wanted).mean(axis=0)
 
 
 def _real(array):

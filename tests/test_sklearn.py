@@ -30,7 +30,11 @@ def test_the_constructor_is_that_of_scikit_learn():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("classes", [2, 4])
-@pytest.mark.parametrize("arguments", [{}, {"fit_intercept": False}, {"eta0": 0.25}])
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"fit_intercept": False}, {"eta0": 0.25}, {"penalty": "l2", "alpha": 0.01}, {"penalty": "l1", "alpha": 0.0005},
+     {"penalty": "elasticnet", "alpha": 0.001, "l1_ratio": 0.3, "eta0": 0.5}],
+)  # fmt: skip
 def test_weights_are_those_of_scikit_learn(dtype, classes, arguments, rng):
     """From the same start, with no ties on the way, in the order of the samples."""
     x, y = rng.normal(size=(150, 6)).astype(dtype), rng.integers(0, classes, 150)
@@ -69,10 +73,42 @@ def test_pipelines_and_searches(rng):
     assert clone(search.best_estimator_[-1]).get_params()["eta0"] == search.best_params_["perceptron__eta0"]
 
 
-@pytest.mark.parametrize("given", [{"penalty": "l2"}, {"early_stopping": True}])
-def test_what_is_not_there_is_refused(given):
-    with pytest.raises(fnn.errors.ArgumentError, match=f"{[*given][0]} is not supported, leave it at"):
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("penalty", [None, "l1"])
+def test_early_stopping_is_that_of_scikit_learn(classes, penalty, rng):
+    x, y = rng.normal(size=(300, 6)), rng.integers(0, classes, 300)
+    x[np.arange(300), y] += 1.5
+    units = 1 if classes == 2 else classes
+    coef = rng.normal(size=(units, 6))
+    arguments = {"shuffle": False, "early_stopping": True, "validation_fraction": 0.3, "penalty": penalty, "alpha": 1e-3}
+    ours, theirs = Perceptron(warm_start=True, **arguments), sklearn.linear_model.Perceptron(**arguments)
+    ours.set_weights(coef, np.zeros(units), range(classes)).fit(x, y)
+    theirs.fit(x, y, coef_init=coef.copy(), intercept_init=np.zeros(units))
+    assert ours.n_iter_ == theirs.n_iter_ > 5
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-12)
+
+
+def test_a_penalty_leaves_features_out(rng):
+    x = rng.normal(size=(300, 40))
+    y = x[:, 0] + x[:, 1] > 0
+    sparse = Perceptron(penalty="l1", alpha=0.01).fit(x, y)
+    assert (sparse.coef_ == 0).sum() > 20 > (Perceptron().fit(x, y).coef_ == 0).sum() and sparse.score(x, y) > 0.9
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [({"penalty": "l3"}, "did you mean 'l2'|one of"), ({"penalty": "l1", "alpha": -1}, "alpha must be"),
+     ({"penalty": "elasticnet", "l1_ratio": 2}, "l1_ratio must be"), ({"penalty": "l2", "alpha": 2}, "eta0 \\* alpha"),
+     ({"early_stopping": True, "validation_fraction": 1.0}, "validation_fraction must be")],
+)  # fmt: skip
+def test_arguments_that_cannot_be_used(given, message):
+    with pytest.raises(fnn.errors.FastNNError, match=message):
         Perceptron(**given).fit([[0.0], [1.0]], [0, 1])
+
+
+def test_partial_fit_keeps_no_samples_back():
+    with pytest.raises(fnn.errors.ArgumentError, match="early_stopping"):
+        Perceptron(early_stopping=True).partial_fit([[0.0], [1.0]], [0, 1], [0, 1])
 
 
 def test_errors_and_warnings_are_those_of_scikit_learn():

@@ -31,6 +31,16 @@ INLINE void perceptron_prefetch(const REAL *row, int64_t features) {
     for (int64_t at = 0; at < bytes && at < most; at += 64) __builtin_prefetch((const char *)row + at);
 }
 
+/* Moves weights towards 0 as far as all samples so far ask for, `total`, less what was `done`; none beyond 0. */
+INLINE void perceptron_shrink(REAL *w, REAL *done, int64_t features, REAL total) {
+    for (int64_t c = 0; c < features; c++) {
+        const REAL before = w[c];
+        if (before > 0) w[c] = before > total + done[c] ? before - (total + done[c]) : 0;
+        else if (before < 0) w[c] = before < done[c] - total ? before + (total - done[c]) : 0;
+        done[c] += w[c] - before;
+    }
+}
+
 /* One epoch, in the order that is there. */
 static void perceptron_learn(const fnn_perceptron *p, int64_t *mistakes, double *losses) {
     enum { AHEAD = 8 };
@@ -48,12 +58,20 @@ static void perceptron_learn(const fnn_perceptron *p, int64_t *mistakes, double 
             REAL *w = weights + k * features;
             const REAL decision = perceptron_dot(w, x, features) + (bias ? bias[k] : 0);
             const bool wanted = label == (units == 1 ? 1 : k), said = decision >= 0;
-            if (wanted == said || p->rates[label] == 0) continue;
-            const REAL move = (REAL)(wanted ? p->rates[label] : -p->rates[label]);
-            FOR_VECTORS(features, c, { STOREV(w + c, v_fma(v_set1(move), LOADV(x + c), LOADV(w + c))); });
-            if (bias) bias[k] += move;
-            mistakes[k]++;
-            losses[k] += fabs((double)decision);
+            if (p->l2 > 0) {
+                const V kept = v_set1((REAL)(1 - p->l2));
+                FOR_VECTORS(features, c, { STOREV(w + c, kept * LOADV(w + c)); });
+            }
+            if (wanted != said && p->rates[label] != 0) {
+                const REAL move = (REAL)(wanted ? p->rates[label] : -p->rates[label]);
+                FOR_VECTORS(features, c, { STOREV(w + c, v_fma(v_set1(move), LOADV(x + c), LOADV(w + c))); });
+                if (bias) bias[k] += move;
+                mistakes[k]++;
+                losses[k] += fabs((double)decision);
+            }
+            if (p->l1 > 0)
+                perceptron_shrink(w, (REAL *)p->l1_done + k * features, features,
+                                  (REAL)(p->l1_before + p->l1 * (double)(i + 1)));
         }
     }
 }

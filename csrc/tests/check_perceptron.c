@@ -82,6 +82,10 @@ static void check_refusals(void) {
     CHECK(fnn_perceptron_decide(&p, out, &err) == FNN_OK && out[0] == -11, "deciding needs none");
     p = good, p.labels = wrong;
     CHECK(EPOCH() == FNN_ERR_DATA && err.row == 1 && err.value == 2, "label 2");
+    p = good, p.l1 = 0.5;
+    CHECK(EPOCH() == FNN_ERR_ARGUMENT, "a penalty without memory");
+    p = good, p.l2 = 1.5;
+    CHECK(EPOCH() == FNN_ERR_ARGUMENT, "a penalty beyond all");
     p = good, p.n = (int64_t)1 << 31;
     CHECK(EPOCH() == FNN_ERR_LIMIT, "too many samples");
     CHECK(fnn_perceptron_decide(&good, NULL, &err) == FNN_ERR_ARGUMENT, "nowhere to write");

@@ -3,12 +3,15 @@
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import perceptron
-from ..errors import ArgumentError
+from ..arguments import check_float
+from ..errors import ArgumentError, UnknownNameError
 
+_PENALTIES = (None, "l2", "l1", "elasticnet")
 _REALS = (np.float64, np.float32)
 
 
@@ -20,12 +23,14 @@ class Perceptron(ClassifierMixin, BaseEstimator, perceptron.Perceptron):
 
     Parameters
     ----------
-    penalty : None, default None
-        There are no penalties: anything else is refused by `fit`.
+    penalty : {None, "l2", "l1", "elasticnet"}, default None
+        What moves weights towards 0 at each sample, mistake or not. `fit` does not end before the loss stands still
+        then.
     alpha : float, default 0.0001
-        Of the penalty, which is not there.
+        Times `eta0`, the share of itself that a weight loses at a sample ("l2"), or how far it moves ("l1", by
+        Tsuruoka, Tsujii and Ananiadou, ACL 2009).
     l1_ratio : float, default 0.15
-        Of the penalty, which is not there.
+        The part of "l1" in "elasticnet", in [0, 1].
     fit_intercept : bool, default True
     max_iter : int, default 1000
     tol : float or None, default 1e-3
@@ -38,9 +43,10 @@ class Perceptron(ClassifierMixin, BaseEstimator, perceptron.Perceptron):
     random_state : int, numpy.random.RandomState, numpy.random.Generator or None, default 0
         See `fastnn.Perceptron`.
     early_stopping : bool, default False
-        True is refused by `fit`.
+        Whether `fit` keeps samples back, and ends when the share of right answers about them was not above the best
+        one by `tol` in `n_iter_no_change` epochs in a row. `partial_fit` refuses it.
     validation_fraction : float, default 0.1
-        Of early stopping, which is not there.
+        The part that is kept back, in (0, 1), of each class.
     n_iter_no_change : int, default 5
     class_weight : dict, "balanced" or None
         See `fastnn.Perceptron`.
@@ -106,9 +112,41 @@ class Perceptron(ClassifierMixin, BaseEstimator, perceptron.Perceptron):
 
     def _check_arguments(self):
         super()._check_arguments()
-        for name, value, only in (("penalty", self.penalty, None), ("early_stopping", self.early_stopping, False)):
-            if value != only:
-                raise ArgumentError(f"Perceptron: {name} is not supported, leave it at {only} (got {value!r}).")
+        if self.penalty not in _PENALTIES:
+            raise UnknownNameError.among("penalty of Perceptron", self.penalty, _PENALTIES)
+        check_float("Perceptron", "alpha", self.alpha, low=0)
+        if self.penalty == "elasticnet":
+            check_float("Perceptron", "l1_ratio", self.l1_ratio, low=0, high=1)
+        if self.penalty is not None and self.eta0 * self.alpha > 1:
+            raise ArgumentError(f"Perceptron: eta0 * alpha must be at most 1, got {self.eta0 * self.alpha:g}")
+        if self.early_stopping:
+            check_float(
+                "Perceptron", "validation_fraction", self.validation_fraction, low=0, high=1, exclusive=("low", "high")
+            )
+
+    def _penalties(self):
+        part = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": self.l1_ratio}[self.penalty]
+        whole = 0.0 if self.penalty is None else self.eta0 * self.alpha
+        return whole * part, whole * (1 - part)
+
+    def _split(self, labels):
+        if not self.early_stopping:
+            return None
+        splitter = StratifiedShuffleSplit(test_size=self.validation_fraction, random_state=self._state())
+        train, held = next(splitter.split(np.zeros((len(labels), 1)), labels))
+        return np.sort(train), held
+
+    def _state(self):
+        """`random_state` as scikit-learn's splitters take it."""
+        given = self.random_state
+        return int(given.integers(1 << 32)) if isinstance(given, np.random.Generator) else given
+
+    def partial_fit(self, X, y, classes=None):
+        if self.early_stopping:
+            raise ArgumentError("Perceptron: partial_fit does not support early_stopping=True")
+        return super().partial_fit(X, y, classes)
+
+    partial_fit.__doc__ = perceptron.Perceptron.partial_fit.__doc__
 
     def _samples_and_classes(self, X, y, reset):
         X, y = validate_data(self, X, y, reset=reset, dtype=_REALS, order="C")
