@@ -233,7 +233,7 @@ def fit_samples(obj, tensor, lookup, what):
     Of what a `lookup` reads, the positions.
     """
     if lookup is not None:
-        array = lookup.positions(obj, what)
+        array = lookup._positions(obj, what)
     else:
         array = as_rows(obj, what) if tensor.sparse else as_array(obj, what)
     return fit_input(array, tensor.shape[1:], what)

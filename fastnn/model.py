@@ -367,7 +367,7 @@ class Model(Layer):
         made = replay(self._inputs, self._outputs, values)
         return made[0] if len(made) == 1 else made
 
-    def lookups_for(self, count):
+    def _lookups_for(self, count):
         """For each input the Lookup that reads it, None for numbers."""
         return self._lookups
 

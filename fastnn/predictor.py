@@ -209,7 +209,7 @@ class StructuredPredictor:
         ):
             what = f"input {name!r} of the predictor"
             if lookup is not None:
-                array = lookup.positions(array, what)
+                array = lookup._positions(array, what)
             else:
                 array = (data.as_rows if tensor.type == "csr" else data.as_array)(array, what)
             lone = array.shape == tensor.shape[1:]

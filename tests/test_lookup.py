@@ -58,6 +58,15 @@ def test_vocabulary_and_positions_are_those_of_keras(case):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(asked), case["made"])
 
 
+@pytest.mark.parametrize("oov", ["[UNK]", None])
+def test_a_vocabulary_may_hold_the_token_for_unknown_values(oov):
+    layer = layers.StringLookup(vocabulary=["[UNK]", "[UNK]", "a"] if oov else ["[UNK]", "a"], oov_token=oov)
+    twin = layers.StringLookup.from_config(layer.get_config())
+    for one in (layer, twin):
+        assert one.get_vocabulary() == [oov, "[UNK]", "a"]
+        assert one(["a", "[UNK]", "b"]).tolist() == [2, 1, 0]
+
+
 def network(**settings):
     """A model of a city and an age, its lookups adapted."""
     city, age = fnn.Input((1,), dtype="string", name="city"), fnn.Input((1,), dtype="int64", name="age")
@@ -296,7 +305,8 @@ WRONG = [
     (lambda: string(vocabulary=VOCABULARY)(np.array(["2020-01-01"], "M8[D]")), DtypeError, "needs text .*, got datetime64"),
     (lambda: string(vocabulary=VOCABULARY, num_oov_indices=0)([["a"], ["z"]]), DataError, "holds 'z' in row 1, which is none"),
     (lambda: string()(fnn.Input((1,))), DtypeError, r"reads Input\(..., dtype='string'\), got .* of float32"),
-    (lambda: integer()(fnn.Input((1,), dtype="string")), DtypeError, r"reads Input\(..., dtype='int64'\), got .* of string"),
+    (lambda: integer()(fnn.Input((1,), dtype="string")), DtypeError, r"reads Input\(..., dtype='int32'\), got .* of string"),
+    (lambda: integer()(fnn.Input((1,))), DtypeError, r"reads Input\(..., dtype='int32'\), got .* of float32"),
     (lambda: string(output_mode="one_hot")(fnn.Input((1,), dtype="string")), NotFittedError, "before it is called"),
     (lambda: string(invert=True, vocabulary=VOCABULARY)(fnn.Input((1,), dtype="int32")), GraphError, "no model can go on with"),
     (lambda: layers.Dense(1)(fnn.Input((1,), dtype="string")), DtypeError, "got the text of .*; put a StringLookup between"),

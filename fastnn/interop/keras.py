@@ -311,7 +311,7 @@ class _Reader:
             if made is not None and not isinstance(made, Model) and all(made is not p[2] for p in self._places):
                 self._places.append((*place, made))
                 if isinstance(made, Lookup) and not made.get_vocabulary(False):
-                    made.take_adapted(self._vocabulary_of(*place))
+                    made._take_adapted(self._vocabulary_of(*place))
             yield layer, made
 
     def _input(self, layer, readers):
@@ -660,7 +660,7 @@ def _from_live(model):
         )
     return _model_of(
         description, label, settings, pairs_for,
-        lambda path, names: [t.item() if isinstance(t, np.generic) else t for t in layer_at(names).get_vocabulary()],
+        lambda path, names: list(layer_at(names).get_vocabulary(include_special_tokens=False)),
     )  # fmt: skip
 
 

@@ -495,13 +495,13 @@ class Layer:
                 )
         return made
 
-    def lookups_for(self, count):
+    def _lookups_for(self, count):
         """For each of `count` tensors that the layer is called on the Lookup that reads it, None for numbers."""
         return [None] * count
 
     def _check_read_raw(self, tensors):
         """Raises where text would meet another layer than a lookup, or a lookup what is no Input."""
-        for t, lookup in zip(tensors, self.lookups_for(len(tensors))):
+        for t, lookup in zip(tensors, self._lookups_for(len(tensors))):
             if lookup is None and t.dtype == "string":
                 raise DtypeError(
                     f"{self._label} reads numbers, got the text of {t.name!r}; put a StringLookup between them."
@@ -510,11 +510,12 @@ class Layer:
                 seen = f"the output of {t.call.layer.name!r}" if isinstance(t, Tensor) else "a tensor within another layer"
                 raise GraphError(
                     f"{lookup._label} reads an Input of the model, where its values are looked up, got {seen}; call it on "
-                    f"Input(..., dtype={'string' if lookup._text else 'int64'!r}) and hand on what it returns."
+                    f"Input(..., dtype={lookup.input_dtype!r}) and hand on what it returns."
                 )
-            if lookup is not None and lookup._text != (t.dtype == "string"):
-                needed = "string" if lookup._text else "int64"
-                raise DtypeError(f"{lookup._label} reads Input(..., dtype={needed!r}), got {t.name!r} of {t.dtype}.")
+            if lookup is not None and lookup.input_dtype != t.dtype:
+                raise DtypeError(
+                    f"{lookup._label} reads Input(..., dtype={lookup.input_dtype!r}), got {t.name!r} of {t.dtype}."
+                )
 
     def _check_made(self):
         if "_calls" not in vars(self):

@@ -4,6 +4,10 @@ The engine reads numbers alone. So a lookup reads an Input directly, and the mod
 puts positions in the place of what the caller gives; `call` makes of them what `output_mode` says.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..arguments import check_int
@@ -12,12 +16,26 @@ from ..graph import Tensor, Value
 from .base import Layer, registry
 from .preprocessing import encoded
 
+if TYPE_CHECKING:
+    from .._typing import Any
+
 _MODES = ("int", "one_hot", "multi_hot", "count")
 _MAX_OOV = 1 << 20
 
 
 class Lookup(Layer):
-    """What StringLookup and IntegerLookup share."""
+    """What StringLookup and IntegerLookup share.
+
+    These say with `_text` what their tokens are, check a token by `_token(what, token)` and a column by
+    `_readable(column, name)`, and choose among several positions for unknown values by `_bucket(value)`.
+    """
+
+    _text: bool
+    _token: Any
+    _readable: Any
+    _bucket: Any
+    _tokens: Any
+    _vocabulary: Any
 
     def __init__(self, max_tokens, num_oov_indices, mask_token, oov_token, vocabulary, idf_weights, invert,
                  output_mode, sparse, pad_to_max_tokens, **kwargs):  # fmt: skip
@@ -115,7 +133,7 @@ class Lookup(Layer):
                 f"{self._label} needs a vocabulary {what}; call adapt(data) first, or give vocabulary=[...]."
             )
 
-    def adapt(self, data, steps=None):
+    def adapt(self, data, steps: int | None = None) -> None:
         """Take the vocabulary of data: tokens by frequency, those of one frequency in descending order.
 
         Parameters
@@ -157,20 +175,20 @@ class Lookup(Layer):
             raise ArgumentError(f"{self._label}: adapt needs at least one token, got none.")
         self._use([self._token("data", token) for token in tokens])
 
-    def get_vocabulary(self, include_special_tokens=True):
+    def get_vocabulary(self, include_special_tokens: bool = True) -> list[Any]:
         """list: the tokens in the order of their positions, led by those for masked and unknown values."""
         return (self._specials if include_special_tokens else []) + list(self._tokens or ())
 
-    def set_vocabulary(self, vocabulary):
+    def set_vocabulary(self, vocabulary) -> None:
         """Use this vocabulary in place of another, as the constructor does."""
         self._use(self._checked(vocabulary))
         self._given = True
 
-    def take_adapted(self, tokens):
+    def _take_adapted(self, tokens):
         """Use the vocabulary that `adapt` found elsewhere: tokens, or their text, those of `get_vocabulary`."""
         self._use(self._checked(tokens if self._text else [int(t) for t in tokens]))
 
-    def vocabulary_size(self):
+    def vocabulary_size(self) -> int:
         """int: number of tokens, those for masked and unknown values included."""
         return self._first_token + len(self._tokens or ())
 
@@ -179,7 +197,7 @@ class Lookup(Layer):
 
     # -- values --
 
-    def positions(self, data, name):
+    def _positions(self, data, name):
         """int32 positions of values, in an array of their shape; the mask's is `_depth()` where it is dropped.
 
         Parameters
@@ -228,7 +246,7 @@ class Lookup(Layer):
             made[known] += np.fromiter(map(self._bucket, column[known].tolist()), np.int64, len(known))
         return made
 
-    def table(self):
+    def _table(self):
         """(values, their positions); all others have the first position for unknown ones, where there is one alone."""
         self._needs_vocabulary("to look values up")
         values, positions = list(self._tokens), list(range(self._first_token, self.vocabulary_size()))
@@ -251,11 +269,11 @@ class Lookup(Layer):
 
     # -- calls --
 
-    def lookups_for(self, count):
+    def _lookups_for(self, count):
         """The lookup that reads each of the tensors that the layer is called on."""
         return [self]
 
-    def __call__(self, *inputs, training=None, **named):
+    def __call__(self, *inputs, training=None, **named) -> Any:
         """On the Input of a model: a symbolic tensor. On an array: an array of what `output_mode` says.
 
         Parameters
@@ -276,7 +294,7 @@ class Lookup(Layer):
     def _of_array(self, x):
         if self.invert:
             return self._inverted(x)
-        made = self.positions(x, f"the input of {self._label}").astype(np.int64)
+        made = self._positions(x, f"the input of {self._label}").astype(np.int64)
         if self.output_mode == "int":
             return made
         depth = self._depth()
@@ -296,13 +314,16 @@ class Lookup(Layer):
     # -- plain data --
 
     def get_config(self):
+        tokens, specials = self._tokens, self._specials
+        if tokens is not None and specials and tokens[: len(specials)] == specials:
+            tokens = specials + tokens  # as `_checked` takes them for such
         return {
             **super().get_config(),
             "max_tokens": self.max_tokens,
             "num_oov_indices": self.num_oov_indices,
             "mask_token": self.mask_token,
             "oov_token": self.oov_token,
-            "vocabulary": self._tokens,
+            "vocabulary": tokens,
             "adapted": self._tokens is not None and not self._given,
             "invert": self.invert,
             "output_mode": self.output_mode,
@@ -371,9 +392,10 @@ class StringLookup(Lookup):
     input_dtype = "string"
     _text = True
 
-    def __init__(self, max_tokens=None, num_oov_indices=1, mask_token=None, oov_token="[UNK]", vocabulary=None,
-                 idf_weights=None, invert=False, output_mode="int", pad_to_max_tokens=False, sparse=False,
-                 encoding="utf-8", **kwargs):  # fmt: skip
+    def __init__(self, max_tokens: int | None = None, num_oov_indices: int = 1, mask_token: str | None = None,
+                 oov_token: str | None = "[UNK]", vocabulary=None, idf_weights=None, invert: bool = False,
+                 output_mode: str = "int", pad_to_max_tokens: bool = False, sparse=False, encoding: str = "utf-8",
+                 **kwargs) -> None:  # fmt: skip
         super().__init__(max_tokens, num_oov_indices, mask_token, oov_token, vocabulary, idf_weights, invert,
                          output_mode, sparse, pad_to_max_tokens, **kwargs)  # fmt: skip
         if encoding != "utf-8":
@@ -448,9 +470,10 @@ class IntegerLookup(Lookup):
     input_dtype = "int32"
     _text = False
 
-    def __init__(self, max_tokens=None, num_oov_indices=1, mask_token=None, oov_token=-1, vocabulary=None,
-                 vocabulary_dtype="int64", idf_weights=None, invert=False, output_mode="int", sparse=False,
-                 pad_to_max_tokens=False, oov_method="floormod", **kwargs):  # fmt: skip
+    def __init__(self, max_tokens: int | None = None, num_oov_indices: int = 1, mask_token: int | None = None,
+                 oov_token: int | None = -1, vocabulary=None, vocabulary_dtype: str = "int64", idf_weights=None,
+                 invert: bool = False, output_mode: str = "int", sparse=False, pad_to_max_tokens: bool = False,
+                 oov_method: str = "floormod", **kwargs) -> None:  # fmt: skip
         super().__init__(max_tokens, num_oov_indices, mask_token, oov_token, vocabulary, idf_weights, invert,
                          output_mode, sparse, pad_to_max_tokens, **kwargs)  # fmt: skip
         for what, value, only in (("vocabulary_dtype", vocabulary_dtype, "int64"), ("oov_method", oov_method, "floormod")):
@@ -536,7 +559,7 @@ def lookups_of(inputs, calls):
     """
     readers = {id(t): [] for t in inputs}
     for call in calls:
-        for t, lookup in zip(call.inputs, call.layer.lookups_for(len(call.inputs))):
+        for t, lookup in zip(call.inputs, call.layer._lookups_for(len(call.inputs))):
             if id(t) in readers and lookup not in readers[id(t)]:
                 readers[id(t)].append(lookup)
     for t in inputs:

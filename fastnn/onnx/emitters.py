@@ -415,7 +415,7 @@ def label_encoder(w, x, lookup):
         raise ArgumentError(
             f"{lookup._label} has num_oov_indices={lookup.num_oov_indices}, which has no form in ONNX; with 1 it has one"
         )
-    values, positions = lookup.table()
+    values, positions = lookup._table()
     kind = "strings" if lookup._text else "int64s"
     found = w.node(
         "LabelEncoder", [x], type="int64", domain="ai.onnx.ml", values_int64s=positions,
