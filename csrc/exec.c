@@ -1,4 +1,5 @@
-/* Running a plan: one loop over phases, one over steps. No step allocates, looks up or decides by time. */
+/* Running a plan: one loop over phases, one over steps. No step allocates, looks up or decides by time; how many
+ * threads share a phase is tried from time to time, and changes no result. */
 #include "internal.h"
 
 #include <math.h>
@@ -67,7 +68,7 @@ static void run_chain(const fnn_stage *stage, int thread, int threads, int64_t l
 
 static bool is_shared(const fnn_session *s, int phase, int threads) {
     const fnn_phase *p = &s->phases[phase];
-    return threads > 1 && p->ns_row * (double)s->step.rows + p->ns_fixed > FNN_SHARE_NS;
+    return threads > 1 && p->ns_row * (double)s->step.rows + p->ns_fixed > s->share_ns;
 }
 
 /* All phases, by one of `threads` threads. A phase too short to be shared is thread 0's alone. */
@@ -388,7 +389,7 @@ static int one_step(fnn_session *s, double lr, int threads, fnn_error *err) {
     s->step.iteration = fnn_model_iterations(s->model) + 1;
     for (int i = 0; i < s->n_optimizers; i++)
         s->optimizers[i].prepare(s->optimizers[i].attr, lr, s->step.iteration, s->optimizers[i].coef);
-    if (threads > 1 && fnn_session_shared_ns(s, s->step.rows) > 0) fnn_pool_run(threads, walk, s);
+    if (threads > 1 && fnn_session_shared_ns(s, s->step.rows, s->share_ns) > 0) fnn_pool_run(threads, walk, s);
     else walk(s, 0, 1);
     if (s->stop) {
         s->stop = 0;
@@ -415,40 +416,108 @@ static int one_step(fnn_session *s, double lr, int threads, fnn_error *err) {
  * two looks. */
 #define LOOK_NS 20000.0
 
+/* ---- how many phases are shared ---- */
+
+enum { TRIED_STEPS = 3 };            /* at least, of each choice */
+#define TRIED_NS 100e3               /* that a choice is tried for */
+#define LONGEST_TRIED_NS 500e3       /* a step that takes longer is shared in any case */
+#define FIRST_TRIAL_MS 1.0           /* after a session's first step, when caches are warm */
+#define PAUSE_MS 20.0                /* that a choice holds; twice as long each time it is confirmed */
+#define LONGEST_PAUSE_MS 320.0
+
+/* Steps still to be made by a call, and what they need. */
+typedef struct { const double *lr; int64_t lr_count, done, left; int threads; fnn_error *err; } stretch;
+
+static int next_step(fnn_session *s, stretch *run) {
+    int status = one_step(s, run->lr[run->lr_count == 1 ? 0 : run->done], run->threads, run->err);
+    run->done += status == FNN_OK;
+    return status;
+}
+
+/* Makes up to `steps` steps, fewer once they have taken `limit` ms; *each: how many ms one took. */
+static int time_steps(fnn_session *s, stretch *run, int64_t steps, double limit, double *each) {
+    const double start = fnn_now_ms();
+    double now = start;
+    int64_t made = 0;
+    int status = FNN_OK;
+    while (status == FNN_OK && made < steps && run->done < run->left && now - start < limit) {
+        status = next_step(s, run);
+        now = fnn_now_ms();
+        made++;
+    }
+    *each = (now - start) / (double)(made > 0 ? made : 1);
+    return status;
+}
+
+/* Cores may lie near each other or far apart, and others may be at work on them: so the next steps are made on one
+ * thread, then with the longer phases shared, then with the shorter ones too, and the fastest way is kept. */
+static int try_sharing(fnn_session *s, stretch *run) {
+    const double choices[] = {INFINITY, FNN_SHARE_NS, FNN_SHARE_LEAST_NS}, before = s->share_ns;
+    const double ns = fnn_session_ns(s, s->pass.batch_size);
+    const int64_t steps = TRIED_NS / ns > TRIED_STEPS ? (int64_t)(TRIED_NS / ns) : TRIED_STEPS;
+    double shared = -1, fastest = INFINITY, best = before;
+    int status = FNN_OK;
+    for (int i = 0; i < 3 && status == FNN_OK; i++) {
+        const double would_share = fnn_session_shared_ns(s, s->pass.batch_size, choices[i]);
+        double each;
+        if (would_share == shared) continue;
+        shared = would_share;
+        s->share_ns = choices[i];
+        if (i > 0 && run->done < run->left) status = next_step(s, run);    /* wakes the others */
+        if (status == FNN_OK) status = time_steps(s, run, steps, 2 * fastest * (double)steps, &each);
+        if (run->done == run->left) each = INFINITY;
+        if (status == FNN_OK && each < fastest) {
+            fastest = each;
+            best = choices[i];
+        }
+    }
+    s->share_ns = best;
+    s->pause_ms = best != before ? PAUSE_MS : s->pause_ms * 2 < LONGEST_PAUSE_MS ? s->pause_ms * 2 : LONGEST_PAUSE_MS;
+    s->trial_ms = fnn_now_ms() + s->pause_ms;
+    return status;
+}
+
 static int run(fnn_session *s, int64_t max_steps, double max_ms, const double *lr, int64_t lr_count,
                int64_t *steps_done, fnn_error *err) {
     if (!s->begun) return fnn_fail(err, FNN_ERR_STATE, "no pass was begun");
-    int64_t done = 0, left = s->steps_total - s->steps_done;
-    if (max_steps >= 0 && max_steps < left) left = max_steps;
-    if (lr_count < 1 || (lr_count > 1 && lr_count < left && max_steps < 0))
+    stretch run = {.lr = lr, .lr_count = lr_count, .left = s->steps_total - s->steps_done, .err = err};
+    if (max_steps >= 0 && max_steps < run.left) run.left = max_steps;
+    if (lr_count < 1 || (lr_count > 1 && lr_count < run.left && max_steps < 0))
         return fnn_fail(err, FNN_ERR_ARGUMENT, "%lld learning rates for %lld steps", (long long)lr_count,
-                        (long long)left);
-    if (lr_count > 1 && lr_count < left) left = lr_count;
+                        (long long)run.left);
+    if (lr_count > 1 && lr_count < run.left) run.left = lr_count;
     bool writes = s->mode == FNN_TRAIN;
     int status = FNN_OK;
     fnn_model_hold(s->model, writes);
     uint64_t host = fnn_fp_enter();
-    bool pooled = s->threads > 1 && fnn_session_shared_ns(s, s->pass.batch_size) * (double)left > FNN_WAKE_NS;
-    int threads = pooled ? fnn_pool_acquire(s->threads) : 1;
+    const double ns = fnn_session_ns(s, s->pass.batch_size), steps = (double)run.left;
+    const bool tries = s->threads > 1 && ns < LONGEST_TRIED_NS && ns * steps > FIRST_TRIAL_MS * 1e6 &&
+                       fnn_session_shared_ns(s, s->pass.batch_size, FNN_SHARE_LEAST_NS) > 0;
+    const bool pooled =
+        tries || (s->threads > 1 &&
+                  fnn_session_shared_ns(s, s->pass.batch_size, s->share_ns) * steps > FNN_WAKE_NS);
+    run.threads = pooled ? fnn_pool_acquire(s->threads) : 1;
     double now = fnn_now_ms(), until = now + max_ms, turn = now + TURN_MS;
-    double looks = LOOK_NS / (fnn_session_ns(s, s->pass.batch_size) + 1000);
-    int64_t look_every = looks > 1 ? (int64_t)looks : 1;
-    while (done < left && status == FNN_OK) {
-        status = one_step(s, lr[lr_count == 1 ? 0 : done], threads, err);
-        done += status == FNN_OK;
-        if (done % look_every != 0) continue;
+    if (s->trial_ms == 0) s->trial_ms = now + FIRST_TRIAL_MS;
+    double looks = LOOK_NS / (ns + 1000);
+    int64_t look_every = looks > 1 ? (int64_t)looks : 1, look = look_every;
+    while (run.done < run.left && status == FNN_OK) {
+        const bool due = tries && run.threads > 1 && now >= s->trial_ms;
+        status = due ? try_sharing(s, &run) : next_step(s, &run);
+        if (!due && run.done < look) continue;
+        look = run.done + look_every;
         now = fnn_now_ms();
         if (max_ms >= 0 && now >= until) break;
-        if (now >= turn && done < left) {
+        if (now >= turn && run.done < run.left) {
             fnn_model_let_go(s->model, writes);
             fnn_model_hold(s->model, writes);
             turn = fnn_now_ms() + TURN_MS;
         }
     }
-    if (pooled) fnn_pool_release(threads);
+    if (pooled) fnn_pool_release(run.threads);
     fnn_fp_restore(host);
     fnn_model_let_go(s->model, writes);
-    *steps_done = done;
+    *steps_done = run.done;
     return status;
 }
 
@@ -527,7 +596,7 @@ int fnn_predict(fnn_session *s, const void *x, void *y, int64_t n) {
     uint64_t host = fnn_fp_enter();
     int64_t batch = n < s->max_rows ? n : s->max_rows;
     bool pooled = s->threads > 1 && n > 0 &&
-                  fnn_session_shared_ns(s, batch) * ((double)n / (double)batch) > FNN_WAKE_NS;
+                  fnn_session_shared_ns(s, batch, s->share_ns) * ((double)n / (double)batch) > FNN_WAKE_NS;
     int in_ports = s->n_in_ports, ports = s->n_ports, threads = pooled ? fnn_pool_acquire(s->threads) : 1;
     s->n_in_ports = s->n_ports = 0;   /* rows are copied here instead */
     s->next.step = -1;
@@ -536,7 +605,7 @@ int fnn_predict(fnn_session *s, const void *x, void *y, int64_t n) {
         char *rows = (char *)(uintptr_t)x + (size_t)at * x_sample;
         if (in_place) read_from(s, 0, rows);
         else copy_rows(in, rows, s->step.rows * in->lead, size, true);
-        if (threads > 1 && fnn_session_shared_ns(s, s->step.rows) > 0) fnn_pool_run(threads, walk, s);
+        if (threads > 1 && fnn_session_shared_ns(s, s->step.rows, s->share_ns) > 0) fnn_pool_run(threads, walk, s);
         else walk(s, 0, 1);
         copy_rows(out, (char *)y + (size_t)at * y_sample, s->step.rows * out->lead, size, false);
     }

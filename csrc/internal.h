@@ -329,6 +329,8 @@ struct fnn_session {
     fnn_pass pass;
     int64_t steps_done, steps_total;
     bool begun, busy;
+    double share_ns;                 /* phases that take longer are shared: see try_sharing */
+    double trial_ms, pause_ms;       /* when that is tried again, and how long it then holds */
     double *sums;                    /* (sum, weight) a root, then the elements of the tallies */
     int stop;                        /* set by the thread that found bad data */
     fnn_error *faults;               /* the first found while gathering, one a thread */
@@ -336,15 +338,18 @@ struct fnn_session {
 
 /* Batches of up to so many rows share a product by its columns, so that each weight passes by one core alone. */
 #define FNN_FEW_ROWS 16
-/* A phase shorter than this is not worth a second thread: meeting costs a microsecond or two. */
+/* A phase shorter than this is not worth a second thread, unless a trial says so: meeting costs a tenth of a
+ * microsecond where cores share a cache, and several where they do not, or where others want them too. */
 #define FNN_SHARE_NS 12000.0
+/* A phase shorter than this is never shared. */
+#define FNN_SHARE_LEAST_NS 1000.0
 /* A call with less work than this to share wakes nobody: waking takes 20 to 60 microseconds. */
 #define FNN_WAKE_NS 60000.0
 #define FNN_SENTINEL 0xA5
 #define FNN_ZONE 64                  /* bytes of a sentinel zone, at least */
 
-/* What those phases of a batch of so many rows take on one core that are worth a second thread. */
-double fnn_session_shared_ns(const fnn_session *s, int64_t rows);
+/* What those phases of a batch of so many rows take on one core that take longer than share_ns each. */
+double fnn_session_shared_ns(const fnn_session *s, int64_t rows, double share_ns);
 /* Scratch for as many threads as the library may use by now; on failure it stays with those that it has. */
 int fnn_session_fit_threads(fnn_session *s);
 

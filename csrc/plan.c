@@ -966,18 +966,19 @@ static int plan_into(planner *w) {
         memcpy(s->zones, w->zones, (size_t)w->n_zones * sizeof *w->zones);
         for (int i = 0; i < s->n_zones; i++)
             memset(s->arena + s->zones[i].start, FNN_SENTINEL, s->zones[i].end - s->zones[i].start);
-        s->shares = fnn_session_shared_ns(s, s->max_rows) > 0;
+        s->share_ns = FNN_SHARE_NS;
+        s->shares = fnn_session_shared_ns(s, s->max_rows, FNN_SHARE_LEAST_NS) > 0;
         status = fnn_session_fit_threads(s);
     }
     free(all);
     return status;
 }
 
-double fnn_session_shared_ns(const fnn_session *s, int64_t rows) {
+double fnn_session_shared_ns(const fnn_session *s, int64_t rows, double share_ns) {
     double shared = 0;
     for (int i = 0; i < s->n_phases; i++) {
         double ns = s->phases[i].ns_row * (double)rows + s->phases[i].ns_fixed;
-        if (ns > FNN_SHARE_NS) shared += ns;
+        if (ns > share_ns) shared += ns;
     }
     return shared;
 }

@@ -97,6 +97,25 @@ def test_same_bits_for_any_number_of_threads(blobs):
             np.testing.assert_array_equal(a, b)
 
 
+def test_same_bits_however_many_threads_share_short_steps():
+    """Epochs long enough for trials of how many do."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((32_000, 64), np.float32), rng.integers(0, 10, 32_000)
+    threads, results = fnn.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            fnn.set_num_threads(count)
+            fnn.set_seed(2)
+            model = fnn.Sequential([fnn.Input((64,)), layers.Dense(64, "relu"), layers.Dropout(0.1), layers.Dense(10, "softmax")])
+            model.compile("adam", "sparse_categorical_crossentropy")
+            model.fit(x, y, epochs=10, batch_size=32, verbose=0, seed=3)
+            results.append([*model.get_weights(), model.predict(x, batch_size=32)])
+    finally:
+        fnn.set_num_threads(threads)
+    for a, b in zip(*results):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_epochs_continue_where_they_stopped(blobs):
     x, y = blobs
     whole, parts = classifier(2, dropout=0.2), classifier(2, dropout=0.2)
