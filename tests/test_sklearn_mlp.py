@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastnn as fnn
-from fastnn.errors import ArgumentError, ArgumentTypeError, DataError, NonFiniteLossError, UnknownNameError
+from fastnn.errors import ArgumentError, ArgumentTypeError, DataError, DtypeError, NonFiniteLossError, UnknownNameError
 from fastnn.sklearn import MLPClassifier, MLPRegressor, search_many
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -126,7 +126,23 @@ def test_float32_stays_float32(digits):
     ours, theirs = both("MLPClassifier", x.astype(np.float32), y)
     check_same(ours, theirs, x.astype(np.float32), 2e-5)
     assert ours.predict_proba(x).dtype == np.float32
-    assert MLPClassifier(dtype="float32", **SMALL).fit(x, y).coefs_[0].dtype == np.float32
+    for dtype in ("float32", np.float32):
+        assert MLPClassifier(dtype=dtype, **SMALL).fit(x, y).coefs_[0].dtype == np.float32
+
+
+def test_products_of_bfloat16(digits):
+    x, y = digits
+    arguments = {"hidden_layer_sizes": (40,), "max_iter": 60, "random_state": 0}
+    for data in (x, x.astype(np.float32)):
+        model = clone(MLPClassifier(dtype="mixed_bfloat16", **arguments)).fit(data, y)
+        assert model.model_.dtype_policy == "mixed_bfloat16" and model.coefs_[0].dtype == np.float32
+        exact = MLPClassifier(dtype="float32", **arguments).fit(data, y)
+        difference = np.abs(model.predict_proba(x) - exact.predict_proba(x)).max()
+        assert 0 < difference < 0.05 and model.score(x, y) == exact.score(x, y)
+        model.set_params(warm_start=True, alpha=0.1).fit(data, y)
+        assert model.model_.dtype_policy == "mixed_bfloat16"
+    regressor = MLPRegressor(dtype="mixed_bfloat16", **arguments).fit(x, y)
+    assert regressor.predict(x).dtype == np.float32 and regressor.score(x, y) > 0.2
 
 
 def test_partial_fit_keeps_the_state_of_the_optimizer(digits):
@@ -444,7 +460,7 @@ def test_sparse_data_are_multiplied_as_sparse_and_give_what_dense_data_give(argu
         ({"shuffle": 1}, ArgumentTypeError, "shuffle must be True or False"),
         ({"dropout": 1.0}, ArgumentError, r"dropout must be in \[0, 1\)"),
         ({"normalization": "group"}, ArgumentError, "normalization must be None, 'batch' or 'layer'"),
-        ({"dtype": "float16"}, ArgumentError, "dtype must be None"),
+        ({"dtype": "float16"}, DtypeError, "dtype must be 'float32'"),
         ({"max_seconds": 0}, ArgumentError, "max_seconds must be in"),
         ({"solver": "lbfgs", "dropout": 0.5}, ArgumentError, "solver='lbfgs' minimises one function"),
         ({"early_stopping": True, "validation_fraction": 0.001}, ValueError, "valid"),

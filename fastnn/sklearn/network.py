@@ -217,7 +217,7 @@ def hidden_model(model):
         raise ArgumentError("transform needs a model with a layer that has parameters")
     if len(tensor.shape) != 2:
         tensor = layers.Flatten()(tensor)
-    return Model(model.inputs, tensor, dtype=model.dtype)
+    return Model(model.inputs, tensor, dtype=model.dtype_policy)
 
 
 def last_activation(model):
