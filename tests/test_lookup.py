@@ -178,6 +178,14 @@ def test_missing_values_are_masked_or_unknown(none):
         assert several(data)[0] == 5 and 0 <= several(data)[1] < 5
 
 
+def test_masked_arrays_have_missing_values():
+    text, codes = np.ma.array(["a", "b", "a"], mask=[0, 1, 0]), np.ma.array([5, 7, 5], mask=[0, 1, 0])
+    for cls, data in ((layers.StringLookup, text), (layers.IntegerLookup, codes)):
+        lookup = cls()
+        lookup.adapt(data)
+        assert lookup.get_vocabulary(False) == [data[0]] and lookup(data).tolist() == [1, 0, 1]
+
+
 def test_batches_of_an_iterable_and_of_adapt():
     model, y = network(), target()
     batches = [({"city": CITIES[i : i + 2], "age": AGES[i : i + 2]}, y[i : i + 2]) for i in (0, 2, 4)]

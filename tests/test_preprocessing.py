@@ -305,6 +305,18 @@ def test_transformers_of_scikit_learn_give_the_same_numbers(case):
             assert features.names_out == list(transformer.get_feature_names_out())
 
 
+def test_what_is_masked_in_a_masked_array_is_missing():
+    mask = [False, True, False]
+    values = {"a": [1.0, 2.0, 3.0], "b": [1, 2, 3], "c": ["x", "y", "z"]}
+    table = {name: np.ma.array(column, mask=mask) for name, column in values.items()}
+    plain = {"a": [1.0, None, 3.0], "b": [1, None, 3], "c": ["x", None, "z"]}
+    features = Features.fit(table)
+    assert features.get_config() == Features.fit(plain).get_config()
+    np.testing.assert_array_equal(features.transform(table), features.transform(plain))
+    rows = np.ma.array([[1.0, 5.0], [2.0, 6.0], [3.0, 7.0]], mask=[[0, 1], [0, 0], [1, 0]])
+    assert Features.fit(rows).get_config() == Features.fit(rows.filled(np.nan)).get_config()
+
+
 def test_a_lazy_frame_is_to_be_collected():
     frame = pytest.importorskip("polars").DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
     model = fnn.Sequential([fnn.Input((2,)), fnn.layers.Dense(1)])

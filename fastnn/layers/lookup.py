@@ -527,7 +527,7 @@ def _batches(data):
 
 def raw_array(data, name):
     """Values of any kind as an array of numbers, dates or objects."""
-    from ..preprocessing.tables import _plain, is_frame, is_series, read_series
+    from ..preprocessing.tables import _plain, filled, is_frame, is_series, read_series
 
     if isinstance(data, dict) or is_frame(data):
         raise ArgumentTypeError(f"{name} needs one column, got {type(data).__name__}; choose one, such as data['city']")
@@ -538,7 +538,7 @@ def raw_array(data, name):
     elif hasattr(data, "__dlpack__") and not hasattr(data, "__array__"):
         array = np.from_dlpack(data)
     else:
-        array = np.asarray(data)
+        array = np.asarray(filled(data))
     if array.ndim == 0:
         raise ShapeError(f"{name} needs an array of values, got the single value {data!r:.80}; put it in a list")
     return _plain(array, name)

@@ -120,7 +120,7 @@ class Grid:
 
     def __init__(self, x, what):
         if isinstance(x, np.ndarray):
-            array = x
+            array = filled(x)
         elif isinstance(x, (list, tuple)):
             array = np.array(x, dtype=object)
         elif hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
@@ -165,12 +165,23 @@ def _array(values, name):
         )
     if hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
         values = np.from_dlpack(values)
-    array = np.asarray(values)
+    array = np.asarray(filled(values))
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
         raise ShapeError(f"column {name!r} needs shape (n,), got {array.shape}")
     return array
+
+
+def filled(array):
+    """`array`, with None or NaN where it is a masked array and masked."""
+    if not isinstance(array, np.ma.MaskedArray):
+        return array
+    if array.dtype.kind == "f":
+        return array.filled(np.nan)
+    made = array.data.astype(object)
+    made[np.ma.getmaskarray(array)] = None
+    return made
 
 
 def _plain(array, name):
