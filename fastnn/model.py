@@ -45,6 +45,11 @@ _TRAIN_ROWS = 32  # batch_size=None, as in Keras
 _PREDICT_ROWS = 256  # the same where nothing but speed depends on it
 
 
+def _is_plain(x):
+    """Whether `x` is an array without fields, which is read as it is."""
+    return type(x) is np.ndarray and x.dtype.names is None
+
+
 class _ByName(dict):
     """Parameters by name."""
 
@@ -517,7 +522,7 @@ class Model(Layer):
     def _bind_inputs(self, x):
         """Arrays by input tensor id, and their number of samples."""
         found, labelled = {}, []
-        if self._tabular.features is not None or type(x) is not np.ndarray:
+        if self._tabular.features is not None or not _is_plain(x):
             shapes = [t.shape[1:] for t in self._inputs]
             what, raw = f"the input of {self._label}", self._lookups[0] is not None
             x = self._tabular.read(x, self._input_names, shapes, self.dtype, what, raw)
@@ -536,7 +541,7 @@ class Model(Layer):
     def _bind_batch(self, x, y, sample_weight):
         """Arrays by tensor id: inputs, targets and sample weights; and the number of samples."""
         found, count = self._bind_inputs(x)
-        if type(x) is not np.ndarray:
+        if not _is_plain(x):
             self._tabular.record(x, self._input_names, [t.shape[1:] for t in self._inputs])
         outputs = self._compiled.outputs
         names = [o.name for o in outputs]

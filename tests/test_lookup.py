@@ -158,6 +158,21 @@ def test_data_frames(library):
     assert several.predict(pair).tolist() == several.freeze()(pair).tolist() == [[1, 3], [2, 0]]
 
 
+def test_arrays_whose_fields_have_names():
+    rows = np.array(list(zip(CITIES, AGES)), [("city", "U9"), ("age", "i4")])
+    model = network()
+    want = model.predict([CITIES, AGES])
+    for run in (model.predict, model.freeze()):
+        np.testing.assert_array_equal(run(rows), want)
+    model.fit(rows, target(), verbose=0)
+    plain = fnn.Sequential([layers.Dense(1)])
+    plain.compile("sgd", "mse")
+    numbers = np.array([(1.0, 2.0), (3.0, 4.0)], [("a", "f4"), ("b", "f8")])
+    plain.fit(numbers, [1.0, 2.0], verbose=0)
+    assert plain.feature_names == ["a", "b"]
+    np.testing.assert_array_equal(plain.predict(numbers[["b", "a"]]), plain.predict([[1.0, 2.0], [3.0, 4.0]]))
+
+
 @pytest.mark.parametrize("none", [None, np.nan])
 def test_missing_values_are_masked_or_unknown(none):
     for cls, value in ((layers.StringLookup, "a"), (layers.IntegerLookup, 5)):
