@@ -445,31 +445,43 @@ def _op(name):
 
 
 def _check_tensor(program, t):
-    where = f"Tensor {t.id} ({t.kind} {t.name!r})"
+    wrong = _wrong_of(program, t)
+    if wrong is not None:
+        raise ProgramError(f"Tensor {t.id} ({t.kind} {t.name!r}){wrong}")
+
+
+def _wrong_of(program, t):
+    """What is wrong with a tensor, or None."""
+    kind, type, shape, name = t.kind, t.type, t.shape, t.name
+    if kind not in KINDS or (type != program.dtype and not _other_type_fits(program, t)):
+        return f": a {type} {kind} cannot stand in a Program of {program.policy}."
+    if "\n" in name or (4 * len(name) > MAX_NAME and len(name.encode("utf-8", "surrogatepass")) > MAX_NAME):
+        return f": a name is one line of at most {MAX_NAME} bytes."
+    batched = t.batched
+    fixed, elements = shape[1:] if batched else shape, 1
+    for d in fixed:
+        elements = elements * d if isinstance(d, int) and d > 0 else MAX_ELEMENTS + 1
+    if elements > MAX_ELEMENTS or len(shape) > MAX_RANK:
+        return f": {shape} is no shape of at most {MAX_RANK} dimensions and 2**40 elements."
+    if kind == "temp":
+        return None
+    if kind in ("input", "target", "weight") and not batched:
+        return f" needs a batch dimension, got {shape}."
+    if kind == "param" and batched:
+        return f" has no batch dimension, got {shape}."
+    if kind == "weight" and len(shape) != 1:
+        return f" has one number a sample, got {shape}."
+    return None
+
+
+def _other_type_fits(program, t):
+    """Whether a tensor may have a type that is not the Program's."""
+    if t.type == "int32":
+        return t.kind in ("input", "target")
+    if t.type == "csr":
+        return t.kind == "input" and len(t.shape) == 2
     stored = {"float32": ("int8",), "mixed_bfloat16": ("int8", "bfloat16")}.get(program.policy, ())
-    narrow = t.type in stored and t.kind == "param" and len(t.shape) == 2
-    sparse = t.type == "csr" and t.kind == "input" and len(t.shape) == 2
-    if t.kind not in KINDS or not (t.type in (program.dtype, "int32") or narrow or sparse):
-        raise ProgramError(f"{where}: a {t.type} {t.kind} cannot stand in a Program of {program.policy}.")
-    if "\n" in t.name or len(t.name.encode("utf-8", "surrogatepass")) > MAX_NAME:
-        raise ProgramError(f"{where}: a name is one line of at most {MAX_NAME} bytes.")
-    fixed = t.shape[1:] if t.batched else t.shape
-    if (
-        len(t.shape) > MAX_RANK
-        or any(not isinstance(d, int) or d < 1 for d in fixed)
-        or math.prod(fixed) > MAX_ELEMENTS
-    ):
-        raise ProgramError(
-            f"{where}: {t.shape} is no shape of at most {MAX_RANK} dimensions and 2**40 elements."
-        )
-    if t.kind in ("input", "target", "weight") and not t.batched:
-        raise ProgramError(f"{where} needs a batch dimension, got {t.shape}.")
-    if t.kind == "param" and t.batched:
-        raise ProgramError(f"{where} has no batch dimension, got {t.shape}.")
-    if t.kind == "weight" and len(t.shape) != 1:
-        raise ProgramError(f"{where} has one number a sample, got {t.shape}.")
-    if t.type == "int32" and t.kind not in ("input", "target"):
-        raise ProgramError(f"{where}: only inputs and targets are int32.")
+    return t.type in stored and t.kind == "param" and len(t.shape) == 2
 
 
 def _check_root(program, r):
