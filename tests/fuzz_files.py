@@ -25,7 +25,8 @@ def _seeds(folder, *names):
 
 def predict_one(model):
     """One row of halves through a model with any inputs."""
-    arrays = [np.full((1, *t.shape[1:]), 0 if "int" in t.dtype else 0.5, t.dtype) for t in model.inputs]
+    values = {"string": "fig", "int32": 0}
+    arrays = [np.full((1, *t.shape[1:]), values.get(t.dtype, 0.5)) for t in model.inputs]
     model.predict(arrays if len(arrays) > 1 else arrays[0], verbose=0)
 
 
@@ -46,12 +47,13 @@ def keras(folder):
                 inner = old.read(member)
                 if member == "config.json" and which < 2:
                     inner = json.dumps(changed(rng, json.loads(inner))).encode()
-                elif member == "model.weights.h5" and which > 0:
+                elif member.endswith((".h5", ".txt")) and which > 0:
                     inner = damaged(rng, inner)
                 new.writestr(member, inner)
         return name, out.getvalue()
 
-    return Target(_seeds("interop", "chain.keras", "graph.keras", "unsupported.keras"), mutate, fnn.from_keras, predict_one)
+    seeds = _seeds("interop", "chain.keras", "graph.keras", "lookups.keras", "unsupported.keras")
+    return Target(seeds, mutate, fnn.from_keras, predict_one)
 
 
 def hdf5(folder):
@@ -112,12 +114,15 @@ def _with_features():
 def fnn(folder):
     """Model files whose parts were changed and sealed again: features, names, descriptions, programs, tensors."""
     from test_io import sealed
+    from test_lookup import AGES, CITIES, network
 
     import fastnn
 
     made = _with_features()
     seeds = _seeds("files/fastnn-1", *(p.name for p in sorted((HERE / "files/fastnn-1").glob("*.fnn"))))
     seeds += [("features.fnn", fastnn.io.to_bytes(made)), ("frozen_features.fnn", fastnn.io.to_bytes(made.freeze()))] * 4
+    made = network(mask_token="Oslo")
+    seeds += [("lookups.fnn", fastnn.io.to_bytes(made)), ("frozen_lookups.fnn", fastnn.io.to_bytes(made.freeze()))] * 4
 
     def mutate(rng, seeds):
         name, content = pick(rng, seeds)
@@ -146,6 +151,8 @@ def fnn(folder):
             model.predict(_TABLE) if hasattr(model, "predict") else model(_TABLE)
         elif hasattr(model, "inputs"):
             predict_one(model)
+        elif hasattr(model, "_lookups") and len(model._lookups) == 2:
+            model([CITIES, AGES])
         fastnn.io.to_bytes(model)
 
     return Target(seeds, mutate, fastnn.load, use)
