@@ -201,6 +201,57 @@ def handmade(folder):
         yield f"{name}.onnx", model if isinstance(model, bytes) else model.SerializeToString()
 
 
+def _many(number, content, count):
+    """A model with a field of its graph repeated."""
+    return _model([helper.make_node("Relu", ["x"], ["y"])], [], ("batch", 3)).SerializeToString() + _field(
+        7, _field(number, content) * count
+    )
+
+
+def _kernel(field, values, kind):
+    """A model with an array, whose numbers stand in a field of protobuf's."""
+    w = TensorProto(name="w", data_type=kind, dims=[len(values)])
+    getattr(w, field).extend(values)
+    return _model([helper.make_node("Add", ["x", "w"], ["y"])], [w], ("batch", 3)).SerializeToString()
+
+
+def _with_attribute(**attributes):
+    node = helper.make_node("Relu", ["x"], ["y"])
+    for name, (kind, values) in attributes.items():
+        getattr(node.attribute.add(name=name, type=kind), name).extend(values)
+    return _model([node], [], ("batch", 3)).SerializeToString()
+
+
+def _chain(operator, length, initializers=(), more=()):
+    names = ["x", *(f"v{i}" for i in range(length - 1)), "y"]
+    nodes = [helper.make_node(operator, [a, *more], [b]) for a, b in zip(names, names[1:])]
+    return _model(nodes, initializers, ("batch", 3)).SerializeToString()
+
+
+def bulky(folder):
+    """Files that take more memory or time for each of their bytes than others."""
+    millions = 3 << 20
+    places = numpy_helper.from_array(np.tile([0, 1, 2], 2000), "i")
+    models = {
+        "floats": _kernel("float_data", np.ones(millions, np.float32), TensorProto.FLOAT),
+        "doubles": _kernel("double_data", np.ones(millions // 2), TensorProto.DOUBLE),
+        "int64s": _kernel("int64_data", np.ones(millions, np.int64), TensorProto.INT64),
+        "bools": _kernel("int32_data", np.ones(millions, np.int32), TensorProto.BOOL),
+        "attribute_ints": _with_attribute(ints=(AttributeProto.INTS, np.ones(millions, np.int64))),
+        "attribute_floats": _with_attribute(floats=(AttributeProto.FLOATS, np.ones(millions, np.float32))),
+        "attribute_texts": _with_attribute(strings=(AttributeProto.STRINGS, [b""] * 100_000)),
+        "nodes": _many(1, b"", 120_000), "initializers": _many(5, b"", 120_000), "inputs": _many(11, b"", 120_000),
+        "infos": _many(13, b"", 1_000_000), "metadata": _many(16, b"", 1_000_000), "dims": _many(5, b"\x08\x01" * 100_000, 1),
+        "texts": _many(5, _field(6, b"") * 100_000 + _field(8, b"t"), 1), "wide": _chain("Sum", 1, more=["x"] * 3000),
+        "wider": _chain("Sum", 1, more=["x"] * 100_000), "long": _chain("Relu", 2000), "longer": _chain("Relu", 30_000),
+        "picked": _model([helper.make_node("Gather", ["x", "i"], ["y"], axis=1)], [places], ("batch", None)).SerializeToString(),
+        "weights": _model([helper.make_node("MatMul", ["x", "w"], ["y"])], [_floats("w", np.ones((3, millions)))],
+                          ("batch", millions)).SerializeToString(),
+    }  # fmt: skip
+    (folder / MODELS).mkdir()
+    return _target((f"{name}.onnx", content) for name, content in models.items())
+
+
 # ---- mutations ----
 
 _OPERATORS = sorted({schema.name for schema in onnx.defs.get_all_schemas()})
@@ -512,4 +563,4 @@ def everything(folder):
 
 
 if __name__ == "__main__":
-    main({"onnx": everything})
+    main({"onnx": everything, "bulky": bulky})

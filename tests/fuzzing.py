@@ -280,12 +280,10 @@ class _Process:
     def __init__(self, prepare, seed, cases, keep, limits):
         self._prepare, self._seed, self._limits = prepare, seed, limits
         self._keep = None if keep is None else os.path.abspath(keep)  # of the process, which works elsewhere
-        self.folder = tempfile.mkdtemp(prefix="fuzz-")
-        self.now = None
         self._start(cases)
 
     def _start(self, cases):
-        self.cases = cases
+        self.cases, self.now, self.folder = cases, None, tempfile.mkdtemp(prefix="fuzz-")
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe(duplex=False)
         self.process = context.Process(
@@ -326,9 +324,8 @@ class _Process:
             _keep(Path(self.folder, self.now[1]), self._keep, self.now[0])
         self._failed(report, f"takes more than {self._limits[1]} s" if code == 1 else f"crashes the process: exit code {code}")
         rest = self.cases[self.cases.index(self.now[0]) + 1 :]
-        self.now = None
+        shutil.rmtree(self.folder)
         if not rest:
-            shutil.rmtree(self.folder)
             return False
         self._start(rest)
         return True
