@@ -4,6 +4,7 @@ Mutations start from what fastnn exports of every layer and function, from the o
 onnx, and from files with what else the format has: subgraphs, functions, sparse tensors, data outside of the file.
 """
 
+import itertools
 import math
 import os
 import sys
@@ -55,20 +56,27 @@ def _random(count):
 
 
 def _of_operators():
-    """onnx's tests of operators, as they are, and with all inputs but the first one as stored arrays."""
+    """onnx's tests of operators, as they are, and with all inputs but the first one as stored arrays.
+
+    All of those that fastnn has, and an eighth of the others.
+    """
     from onnx.backend.test.case.node import collect_testcases
+
+    from fastnn.onnx.operators import OPERATORS
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         cases = collect_testcases(None)
+    others = itertools.count()
     for case in cases:
         content = case.model.SerializeToString()
-        if len(content) < 20_000:
+        known = all(node.op_type in OPERATORS for node in case.model.graph.node)
+        if len(content) < 20_000 and (known or next(others) % 8 == 0):
             yield f"{case.name}.onnx", content
         proto = onnx.ModelProto.FromString(content)
         inputs = list(proto.graph.input)[1:]
         arrays = case.data_sets[0][0][1:]
-        if not inputs or not all(isinstance(a, np.ndarray) and a.dtype.kind in "fiub" and a.nbytes < 4000 for a in arrays):
+        if not known or not inputs or not all(isinstance(a, np.ndarray) and a.dtype.kind in "fiub" and a.nbytes < 4000 for a in arrays):
             continue
         del proto.graph.input[1:]
         for info, array in zip(inputs, arrays):
@@ -215,11 +223,11 @@ def _kernel(field, values, kind):
     return _model([helper.make_node("Add", ["x", "w"], ["y"])], [w], ("batch", 3)).SerializeToString()
 
 
-def _with_attribute(**attributes):
-    node = helper.make_node("Relu", ["x"], ["y"])
-    for name, (kind, values) in attributes.items():
-        getattr(node.attribute.add(name=name, type=kind), name).extend(values)
-    return _model([node], [], ("batch", 3)).SerializeToString()
+def _with_attribute(kind, number, content):
+    """A node with an attribute whose entries stand in one piece, as protobuf's newer syntax has them."""
+    attribute = AttributeProto(name="a", type=kind).SerializeToString() + _field(number, content)
+    node = helper.make_node("Relu", ["x"], ["y"]).SerializeToString() + _field(5, attribute)
+    return _model([], [], ("batch", 3)).SerializeToString() + _field(7, _field(1, node))
 
 
 def _chain(operator, length, initializers=(), more=()):
@@ -235,18 +243,19 @@ def bulky(folder):
     models = {
         "floats": _kernel("float_data", np.ones(millions, np.float32), TensorProto.FLOAT),
         "doubles": _kernel("double_data", np.ones(millions // 2), TensorProto.DOUBLE),
-        "int64s": _kernel("int64_data", np.ones(millions, np.int64), TensorProto.INT64),
-        "bools": _kernel("int32_data", np.ones(millions, np.int32), TensorProto.BOOL),
-        "attribute_ints": _with_attribute(ints=(AttributeProto.INTS, np.ones(millions, np.int64))),
-        "attribute_floats": _with_attribute(floats=(AttributeProto.FLOATS, np.ones(millions, np.float32))),
-        "attribute_texts": _with_attribute(strings=(AttributeProto.STRINGS, [b""] * 100_000)),
+        "int64s": _kernel("int64_data", np.ones(1_000_000, np.int64), TensorProto.INT64),
+        "bools": _kernel("int32_data", np.ones(1_000_000, np.int32), TensorProto.BOOL),
+        "attribute_ints": _with_attribute(AttributeProto.INTS, 8, b"\1" * 1_000_000),
+        "attribute_floats": _with_attribute(AttributeProto.FLOATS, 7, bytes(4 * millions)),
         "nodes": _many(1, b"", 120_000), "initializers": _many(5, b"", 120_000), "inputs": _many(11, b"", 120_000),
         "infos": _many(13, b"", 1_000_000), "metadata": _many(16, b"", 1_000_000), "dims": _many(5, b"\x08\x01" * 100_000, 1),
         "texts": _many(5, _field(6, b"") * 100_000 + _field(8, b"t"), 1), "wide": _chain("Sum", 1, more=["x"] * 3000),
-        "wider": _chain("Sum", 1, more=["x"] * 100_000), "long": _chain("Relu", 2000), "longer": _chain("Relu", 30_000),
+        "wider": _chain("Sum", 1, more=["x"] * 100_000), "long": _chain("Relu", 2000), "longer": _chain("Relu", 8000),
         "picked": _model([helper.make_node("Gather", ["x", "i"], ["y"], axis=1)], [places], ("batch", None)).SerializeToString(),
-        "weights": _model([helper.make_node("MatMul", ["x", "w"], ["y"])], [_floats("w", np.ones((3, millions)))],
-                          ("batch", millions)).SerializeToString(),
+        "constant": _model([helper.make_node("Constant", [], ["w"], value=_floats("", np.ones((3, millions // 3)))),
+                            helper.make_node("MatMul", ["x", "w"], ["y"])], [], ("batch", None)).SerializeToString(),
+        "weights": _model([helper.make_node("MatMul", ["x", "w"], ["y"])], [_floats("w", np.ones((3, millions // 4)))],
+                          ("batch", millions // 4)).SerializeToString(),
     }  # fmt: skip
     (folder / MODELS).mkdir()
     return _target((f"{name}.onnx", content) for name, content in models.items())
@@ -256,6 +265,7 @@ def bulky(folder):
 
 _OPERATORS = sorted({schema.name for schema in onnx.defs.get_all_schemas()})
 _LOCATIONS = ["weights.bin", "../secret.bin", "link.bin", "up/secret.bin", "./weights.bin", "pipe.bin", "/dev/zero", ".", "", "models", "a\0b"]
+_LARGEST = 1 << 20  # bytes of a file; `bulky` has larger ones
 _MOST = 4000  # messages of a file that mutations look at
 
 
@@ -520,7 +530,8 @@ def mutate(rng, seeds):
             pick(rng, _MUTATIONS)(rng, messages, names)
         except (ValueError, TypeError, DecodeError):  # onnx's helpers and protobuf refuse it
             continue
-    return name, proto.SerializeToString()
+    made = proto.SerializeToString()
+    return name, made if len(made) <= _LARGEST else damaged(rng, content)
 
 
 # ---- reading ----
@@ -555,7 +566,7 @@ def everything(folder):
     target.seeds += [(f"{MODELS}/{name}", content) for name, content in [*more, *_of_operators()]]
 
     def half_and_half(rng, seeds):
-        """The tests of operators, most of which fastnn does not have, as often as all others."""
+        """The tests of operators as often as all others."""
         return mutate(rng, seeds[:own] if rng.integers(2) else seeds[own:])
 
     target.mutate = half_and_half

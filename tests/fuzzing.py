@@ -333,7 +333,7 @@ class _Process:
     def _failed(self, report, wrong):
         index, name, _ = self.now
         if self._keep is not None:
-            print(f"case {index}, {self._keep}/{index}-{name}: {wrong}", flush=True)
+            print(f"case {index}, {self._keep}/{index}-{Path(name).name}: {wrong}", flush=True)
         report.failures.append((index, wrong))
 
 

@@ -13,6 +13,8 @@ from .wire import check_wire
 
 MIN_OPSET, MAX_OPSET = 7, 27
 MAX_DIMS = 16  # of a constant; tensors of a model have fewer
+MAX_OPERANDS = 4096  # of a node
+MAX_ENTRIES = 1 << 18  # of an attribute that is a list
 _EXTERNAL = 1  # TensorProto.EXTERNAL
 
 # TensorProto.DataType: NumPy's name, and the field that holds the numbers where they are not raw.
@@ -21,6 +23,11 @@ TYPES = {
     5: ("int16", "int32_data"), 6: ("int32", "int32_data"), 7: ("int64", "int64_data"), 8: ("string", "string_data"),
     9: ("bool", "int32_data"), 10: ("float16", "int32_data"), 11: ("float64", "double_data"),
     12: ("uint32", "uint64_data"), 13: ("uint64", "uint64_data"), 16: ("bfloat16", "int32_data"),
+}  # fmt: skip
+
+_STORED = {
+    "float_data": np.float32, "double_data": np.float64, "int32_data": np.int32, "int64_data": np.int64,
+    "uint64_data": np.uint64,
 }  # fmt: skip
 
 
@@ -149,8 +156,8 @@ def _graph(proto, tensors):
             f"the ONNX model defines operators of its own, such as {proto.functions[0].name!r}; inline them with "
             "onnx.inliner.inline_local_functions"
         )
-    graph.name, graph.producer, graph._tensors = found.name, proto.producer_name, tensors
-    graph.metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    graph.name, graph.producer, graph._tensors = _text(found.name), _text(proto.producer_name), tensors
+    graph.metadata = {_text(entry.key): _text(entry.value) for entry in proto.metadata_props}
     graph.initializers = _named(found.initializer, "initializers")
     if found.sparse_initializer:
         raise UnsupportedError("the ONNX model holds sparse initializers, from_onnx reads dense ones alone")
@@ -167,10 +174,17 @@ def _graph(proto, tensors):
     return graph
 
 
+def _text(value):
+    """A text of the file, which protobuf gives as bytes where it is none."""
+    if isinstance(value, bytes):
+        raise FileFormatError(f"a name in the ONNX model, {value!r:.60}, is not UTF-8 text")
+    return value
+
+
 def _named(protos, what):
     found = {}
     for proto in protos:
-        if not proto.name or proto.name in found:
+        if not _text(proto.name) or proto.name in found:
             raise FileFormatError(f"two {what} of the ONNX model are called {proto.name!r}, or one has no name")
         found[proto.name] = proto
     return found
@@ -193,13 +207,15 @@ def _type_of(info):
 
 def _node(proto, opsets, tensors):
     node = Node()
-    node.op, node.name = proto.op_type, proto.name
-    node.domain = "" if proto.domain == "ai.onnx" else proto.domain
-    node.inputs, node.outputs = list(proto.input), list(proto.output)
+    node.op, node.name = _text(proto.op_type), _text(proto.name)
+    node.domain = "" if proto.domain == "ai.onnx" else _text(proto.domain)
+    node.inputs, node.outputs = [_text(n) for n in proto.input], [_text(n) for n in proto.output]
+    if len(node.inputs) > MAX_OPERANDS:
+        raise UnsupportedError(f"{node.label} has {len(node.inputs):,} inputs, at most {MAX_OPERANDS:,} are possible")
     node.opset = opsets.get(node.domain, 1)
     node.attributes, node.batch = {}, None
     for a in proto.attribute:
-        if a.name in node.attributes:
+        if _text(a.name) in node.attributes:
             raise FileFormatError(f"{node.label} has the attribute {a.name!r} twice")
         node.attributes[a.name] = _attribute(node, a, tensors)
     return node
@@ -216,6 +232,10 @@ def _attribute(node, proto, tensors):
     if proto.type not in _FIELDS or proto.ref_attr_name:
         raise UnsupportedError(f"the node {node.label} has the attribute {proto.name!r} of a kind that fastnn does not read")
     value = getattr(proto, _FIELDS[proto.type])
+    if proto.type > 5 and len(value) > MAX_ENTRIES:
+        raise UnsupportedError(
+            f"the attribute {proto.name!r} of {node.label} has {len(value):,} entries, at most {MAX_ENTRIES:,} are possible"
+        )
     if proto.type == 4:
         return tensors.array(value, f"{proto.name!r} of {node.label}")
     if proto.type == 3:
@@ -298,10 +318,10 @@ class _Tensors:
             values = getattr(proto, field)
             if len(values) != count:
                 raise FileFormatError(f"{what} has the shape {shape}, {count:,} numbers, but {len(values):,} are there")
-            array = np.array(values, {"int32_data": np.int32}.get(field))
+            array = np.fromiter(values, _STORED[field], count)
             if name in ("float16", "bfloat16"):
                 array = array.astype(np.uint16).view(dtype)
-            array = array.astype(dtype)
+            array = array.astype(dtype, copy=False)
         if name == "bool":
             array = array.view(np.uint8) != 0
         if name == "bfloat16":
@@ -315,7 +335,7 @@ class _Tensors:
         return array.reshape(shape)
 
     def _external(self, proto, dtype, count, what):
-        where = {entry.key: entry.value for entry in proto.external_data}
+        where = {_text(entry.key): _text(entry.value) for entry in proto.external_data}
         location = where.get("location", "")
         if self.folder is None:
             raise UnsupportedError(f"{what} lies in another file, {location!r}; pass the path of the ONNX file, not its bytes")
@@ -334,9 +354,9 @@ class _Tensors:
                 f"{what} needs {count * dtype.itemsize:,} bytes, but its entry says {length:,} from {offset:,} on"
             )
         try:
+            if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+                raise FileFormatError(f"{what} lies in {location!r}, which is no file")
             with open(path, "rb") as file:
-                if not os.path.isfile(path):
-                    raise FileFormatError(f"{what} lies in {location!r}, which is no file")
                 size = os.fstat(file.fileno()).st_size
                 # Tensors that share bytes would take more memory than the files.
                 left = self._left.setdefault(path, size)

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from ..errors import ArgumentError, FastNNError, FileFormatError, UnsupportedError
+from ..errors import ArgumentError, FastNNError, FileAccessError, FileFormatError, OutOfMemoryError, UnsupportedError
 from ..graph import MAX_RANK, Builder, Tensor, Value
 from ..layers import (
     Activation,
@@ -312,7 +312,7 @@ class Reader:
                 continue
             try:
                 self._read(node)
-            except UnsupportedError:
+            except (UnsupportedError, FileFormatError, FileAccessError, OutOfMemoryError):
                 raise
             except FastNNError as error:
                 raise UnsupportedError.of(

@@ -7,7 +7,7 @@ first, as https://protobuf.dev/programming-guides/encoding/ describes them.
 from ..errors import FileFormatError
 
 MAX_PARTS = 1 << 17  # messages and numbers that stand alone
-MAX_PACKED = 4 << 20  # bytes of integers of variable length
+MAX_PACKED = 1 << 20  # bytes of integers of variable length
 # {message: {field: message that it holds}} of onnx.proto as far as models that are read have them; packed integers are "".
 _TENSOR = {5: "", 7: "", 11: "", 13: {}}
 _ATTRIBUTE: dict = {5: _TENSOR, 8: "", 10: _TENSOR}
@@ -22,7 +22,12 @@ _MODEL = {7: _GRAPH, 8: {}, 14: {}, 20: {1: _GRAPH, 2: _GRAPH}, 25: {7: _NODE, 1
 
 def check_wire(content, what):
     """Raise unless the message is well-formed as far as it is read here, and of a bearable number of parts."""
-    view = memoryview(content).cast("B")
+    # Released here, as an error on its way holds what it has passed.
+    with memoryview(content) as whole, whole.cast("B") as view:
+        _check(view, what)
+
+
+def _check(view, what):
     parts = packed = 0
     stack = [(0, len(view), _MODEL)]
     while stack:
