@@ -216,11 +216,10 @@ def _many(number, content, count):
     )
 
 
-def _kernel(field, values, kind):
+def _kernel(kind, count, number, content):
     """A model with an array, whose numbers stand in a field of protobuf's."""
-    w = TensorProto(name="w", data_type=kind, dims=[len(values)])
-    getattr(w, field).extend(values)
-    return _model([helper.make_node("Add", ["x", "w"], ["y"])], [w], ("batch", 3)).SerializeToString()
+    tensor = TensorProto(name="w", data_type=kind, dims=[count]).SerializeToString() + _field(number, content)
+    return _model([helper.make_node("Add", ["x", "w"], ["y"])], [], ("batch", 3)).SerializeToString() + _field(7, _field(5, tensor))
 
 
 def _with_attribute(kind, number, content):
@@ -241,10 +240,10 @@ def bulky(folder):
     millions = 3 << 20
     places = numpy_helper.from_array(np.tile([0, 1, 2], 2000), "i")
     models = {
-        "floats": _kernel("float_data", np.ones(millions, np.float32), TensorProto.FLOAT),
-        "doubles": _kernel("double_data", np.ones(millions // 2), TensorProto.DOUBLE),
-        "int64s": _kernel("int64_data", np.ones(1_000_000, np.int64), TensorProto.INT64),
-        "bools": _kernel("int32_data", np.ones(1_000_000, np.int32), TensorProto.BOOL),
+        "floats": _kernel(TensorProto.FLOAT, millions, 4, bytes(4 * millions)),
+        "doubles": _kernel(TensorProto.DOUBLE, millions // 2, 10, bytes(4 * millions)),
+        "int64s": _kernel(TensorProto.INT64, 1_000_000, 7, b"\1" * 1_000_000),
+        "bools": _kernel(TensorProto.BOOL, 1_000_000, 5, b"\1" * 1_000_000),
         "attribute_ints": _with_attribute(AttributeProto.INTS, 8, b"\1" * 1_000_000),
         "attribute_floats": _with_attribute(AttributeProto.FLOATS, 7, bytes(4 * millions)),
         "nodes": _many(1, b"", 120_000), "initializers": _many(5, b"", 120_000), "inputs": _many(11, b"", 120_000),
@@ -517,7 +516,7 @@ _MUTATIONS = [
 def mutate(rng, seeds):
     """A damaged file: its bytes, or what they say."""
     name, content = pick(rng, seeds)
-    if rng.integers(4) == 0:
+    if rng.integers(5) == 0:
         return name, damaged(rng, content, pick(rng, seeds)[1])
     try:
         proto = onnx.ModelProto.FromString(content)
