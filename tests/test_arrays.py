@@ -267,6 +267,10 @@ def _as_torch(array):
     return pytest.importorskip("torch").from_numpy(array)
 
 
+def _values(array):
+    return array.array if isinstance(array, Foreign) else np.asarray(array)
+
+
 @pytest.mark.parametrize("make", [Foreign, _as_torch])
 def test_the_callers_kind_of_array_comes_back(make):
     x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
@@ -277,12 +281,12 @@ def test_the_callers_kind_of_array_comes_back(make):
     for call in (plain.predict, plain, plain.freeze()):
         made = call(given)
         assert type(made) is kind
-        np.testing.assert_array_equal(np.from_dlpack(made), call(x))
+        np.testing.assert_array_equal(_values(made), call(x))
         assert type(call(x)) is type(call(x[::-1])) is type(call(x.tolist())) is np.ndarray
     for call in (several.predict, several.freeze()):
         made = call([given, given])
         assert type(made) is list and all(type(m) is kind for m in made)
         for m, expected in zip(made, call([x, x])):
-            np.testing.assert_array_equal(np.from_dlpack(m), expected)
+            np.testing.assert_array_equal(_values(m), expected)
     out = np.empty((5, 2), "float32")
     assert plain.freeze()(given, out=out) is out

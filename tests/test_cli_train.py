@@ -1,10 +1,13 @@
 """fastnn train, predict and evaluate on tables in files: what is read, what is learned, what is refused."""
 
 import contextlib
+import importlib.util
+import os
 import re
 import signal
 import subprocess
 import sys
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -354,6 +357,51 @@ def test_ctrl_c_keeps_the_best_so_far():
     assert process.returncode == 130, errors
     assert "Stopped by Ctrl-C" in out and "Traceback" not in errors
     assert fnn.load("t.fnn").predict(pl.read_csv("t.csv")).shape == (400, 2)
+
+
+# Where Netron is not installed.
+NETRON = '''
+import time
+
+def serve(name, content, browse):
+    assert name == "m.onnx" and len(content) > 100 and browse
+    print(f"Serving '{name}' at http://localhost:1", flush=True)
+
+def wait():
+    try:
+        while True:
+            time.sleep(0.1)
+    except KeyboardInterrupt:
+        print("Stopping http://localhost:1")
+'''
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent otherwise there")
+def test_view_ends_with_ctrl_c(tmp_path):
+    pytest.importorskip("onnx")
+    fnn.Sequential([fnn.Input((3,)), fnn.layers.Dense(2)]).save("m.fnn")
+    stub = importlib.util.find_spec("netron") is None
+    if stub:
+        (tmp_path / "netron.py").write_text(NETRON)
+    environment = {**os.environ, "BROWSER": "true", "PYTHONPATH": os.pathsep.join([*filter(None, sys.path), str(tmp_path)])}
+    command = [sys.executable, "-u", "-m", "fastnn", "view", "m.fnn"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    try:
+        address = None
+        while address is None and (line := process.stdout.readline()):
+            address = re.search(r"http://localhost:\d+", line)
+        assert address, process.stderr.read()
+        if not stub:
+            with urllib.request.urlopen(address.group(), timeout=20) as page:
+                assert b"Netron" in page.read()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.4)
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    assert out.splitlines()[-1:] == [f"Stopping {address.group()}"] and not errors
 
 
 # ---- what is refused ----

@@ -53,6 +53,24 @@ def test_dependencies():
     assert len(set(extras["all"])) == len(extras["all"])
 
 
+@pytest.mark.parametrize(
+    ("system", "architecture", "tags"),
+    [
+        ("linux", "x86_64", ["manylinux_x86_64", "musllinux_x86_64"]), ("linux", "aarch64", ["manylinux_aarch64", "musllinux_aarch64"]),
+        ("macos", "x86_64", ["macosx_x86_64"]), ("macos", "arm64", ["macosx_arm64"]), ("windows", "AMD64", ["win_amd64"]),
+    ],
+)  # fmt: skip
+def test_cibuildwheel_builds_for_every_platform_and_python(system, architecture, tags):
+    pytest.importorskip("cibuildwheel")
+    command = [sys.executable, "-m", "cibuildwheel", "--print-build-identifiers", "--platform", system, "--archs", architecture]
+    result = subprocess.run([*command, ROOT], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0 and not result.stderr, result.stderr
+    made = set(result.stdout.split())
+    pythons = [c.rpartition(" ")[2].replace(".", "") for c in PROJECT["classifiers"] if "Python :: 3." in c]
+    assert {f"cp{python}-{tag}" for python in [*pythons, "314t"] for tag in tags} <= made
+    assert all(name.endswith(tuple(tags)) and not name.startswith("cp310-") for name in made)
+
+
 def test_every_public_module_has_a_page():
     listed = set(re.findall(r"^   fastnn\.(\w+)$", (ROOT / "docs/api.rst").read_text(), re.M))
     modules = {name for name in fnn.__all__ if isinstance(getattr(fnn, name), ModuleType)} - {"keras"}

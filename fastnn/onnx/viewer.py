@@ -28,10 +28,7 @@ def view(source, browse=True):
         raise MissingExtraError("view needs Netron: pip install netron") from error
     name, content = drawn(source)
     netron.serve(name, content, browse=browse)
-    try:
-        netron.wait()
-    finally:
-        netron.stop()
+    netron.wait()  # which ends, and stops the server, at Ctrl-C
 
 
 def drawn(source):
