@@ -1,5 +1,9 @@
 """Models read from ONNX files."""
 
+import functools
+import json
+import os
+
 import numpy as np
 import pytest
 from conftest import EXAMPLES
@@ -26,3 +30,36 @@ def assert_same(model, back, arrays):
 def test_what_is_written_is_read_back(seed):
     model, arrays = random_model(np.random.default_rng(seed))
     assert_same(model, fnn.from_onnx(fnn.onnx.to_onnx(model)), arrays)
+
+
+# ---- ONNX's own tests of operators ----
+
+
+@pytest.fixture(scope="module")
+def cases():
+    from onnx_backend import node_cases
+
+    return node_cases()
+
+
+@pytest.mark.parametrize("how", ["model", "folded"])
+def test_nodes_of_onnx(cases, how):
+    """Each case gives ONNX's numbers or is named in the table; one that is named fails."""
+    from onnx_backend import Prepared, fault, folded
+
+    with open(os.path.join(os.path.dirname(__file__), "golden", "onnx_nodes.json")) as file:
+        table = json.load(file)
+    skipped = {name: reason for reason, names in table[how].items() for name in names}
+    faults = {}
+    for name, (proto, data, rtol, atol) in cases.items():
+        run = Prepared(proto).run if how == "model" else functools.partial(folded, proto)
+        faults[name] = fault(run, data, max(rtol, 1e-4), atol)
+    passed = {name for name, found in faults.items() if found is None}
+    assert len(passed) > 450
+    if onnx.__version__ == table["onnx"]:
+        assert {name: found for name, found in faults.items() if found and name not in skipped} == {}
+        assert not passed & set(skipped)
+        assert set(skipped) <= set(cases)
+    else:  # other versions have other cases
+        wrong = {name for name, found in faults.items() if found and found.startswith("wrong")}
+        assert wrong <= set(skipped)

@@ -11,7 +11,7 @@ from ..graph import MAX_NODES
 from ._library import library
 from .wire import check_wire
 
-MIN_OPSET, MAX_OPSET = 7, 27
+MIN_OPSET, MAX_OPSET = 7, 28
 MAX_DIMS = 16  # of a constant; tensors of a model have fewer
 MAX_OPERANDS = 4096  # of a node
 MAX_ENTRIES = 1 << 18  # of an attribute that is a list

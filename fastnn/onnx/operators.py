@@ -323,8 +323,11 @@ def _batch_normalization(n, x, scale, bias, mean, variance):
 
 
 def _standardized(x, axes, epsilon):
-    centered = ops.subtract(x, ops.mean(x, axis=axes, keepdims=True))
-    return ops.multiply(centered, ops.rsqrt(ops.add(ops.mean(ops.square(centered), axis=axes, keepdims=True), epsilon)))
+    """x less its mean, divided by its deviation; the mean; one over the deviation."""
+    mean = ops.mean(x, axis=axes, keepdims=True)
+    centered = ops.subtract(x, mean)
+    factor = ops.rsqrt(ops.add(ops.mean(ops.square(centered), axis=axes, keepdims=True), epsilon))
+    return ops.multiply(centered, factor), mean, factor
 
 
 def _last_axes(n, x):
@@ -333,8 +336,9 @@ def _last_axes(n, x):
 
 @_reads("LayerNormalization")
 def _layer_normalization(n, x, scale, bias=None):
-    y = ops.multiply(_standardized(x, _last_axes(n, x), float(n.get("epsilon", 1e-5))), scale)
-    return y if bias is None else ops.add(y, bias)
+    y, *moments = _standardized(x, _last_axes(n, x), float(n.get("epsilon", 1e-5)))
+    y = ops.multiply(y, scale)
+    return [y if bias is None else ops.add(y, bias), *moments][: len(n.outputs)]
 
 
 @_reads("RMSNormalization")
@@ -346,7 +350,7 @@ def _rms_normalization(n, x, scale):
 @_reads("InstanceNormalization")
 def _instance_normalization(n, x, scale, bias):
     lay = (-1,) + (1,) * (_rank(x) - 2)
-    y = _standardized(x, tuple(range(2, _rank(x))), float(n.get("epsilon", 1e-5)))
+    y = _standardized(x, tuple(range(2, _rank(x))), float(n.get("epsilon", 1e-5)))[0]
     return ops.add(ops.multiply(y, ops.reshape(scale, lay)), ops.reshape(bias, lay))
 
 
@@ -356,7 +360,7 @@ def _group_normalization(n, x, scale, bias):
     if groups < 1 or shape[1] % groups:
         raise ArgumentError(f"{n.label} cannot make {groups} groups of {shape[1]} channels")
     grouped = ops.reshape(x, (shape[0], groups, shape[1] // groups, *shape[2:]))
-    y = ops.reshape(_standardized(grouped, tuple(range(2, _rank(x) + 1)), float(n.get("epsilon", 1e-5))), shape)
+    y = ops.reshape(_standardized(grouped, tuple(range(2, _rank(x) + 1)), float(n.get("epsilon", 1e-5)))[0], shape)
     if ops.shape(scale)[0] != shape[1]:  # before opset 21 one number for each group
         laid = (groups, shape[1] // groups)
         scale, bias = (ops.reshape(ops.broadcast_to(ops.reshape(v, (groups, 1)), laid), (-1,)) for v in (scale, bias))
@@ -684,8 +688,18 @@ def _cast(n, x, like=None):
         if x.dtype == object:
             return x
         with np.errstate(all="ignore"):
-            return x.astype(to)
+            return _rounded(x.astype(to)) if n.get("to", 0) == _BFLOAT16 else x.astype(to)
     return ops.cast(x, to)
+
+
+_BFLOAT16 = 16  # of TensorProto.DataType
+
+
+def _rounded(x):
+    """float32 rounded to bfloat16, ties to even."""
+    bits = x.view(np.uint32)
+    nearest = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
+    return np.where(np.isfinite(x), nearest, bits & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def cast_to(node, like=None):
@@ -697,7 +711,7 @@ def cast_to(node, like=None):
     name = TYPES.get(node.get("to", 0), ("unknown",))[0]
     if name in ("unknown", "string"):
         raise ArgumentError(f"{node.label} casts to the type {node.get('to', 0)}, which fastnn does not have")
-    return "float32" if name == "bfloat16" else name
+    return "float32" if name == "bfloat16" else name  # values are rounded, kept as float32
 
 
 @_reads("OneHot", known=(1, 2), result=2, integers=True, size=lambda n, i, depth, values: i.size * max(int(np.max(depth)), 1))

@@ -343,8 +343,9 @@ class Reader:
             if name:
                 self.values[name] = value
                 self.types[name] = type or value.dtype.name
-        if len(made) < sum(map(bool, node.outputs)) and any(n in self.readers for n in node.outputs[len(made) :]):
-            raise ArgumentError("its further outputs are not there in fastnn")
+        for name in node.outputs[len(made) :]:
+            if name in self._wanted:
+                raise ArgumentError(f"makes {name!r} too, which fastnn does not have")
 
     def _read(self, node):
         operator = OPERATORS[node.op]
@@ -401,6 +402,8 @@ class Reader:
     def _folded(self, node, operator, operands):
         """What is known when the file is read."""
         given = [o for o in operands if o is not None]
+        if node.op not in _OF_SIZES and any(BATCH in o.reshape(-1).tolist() for o in given if o.dtype == object):
+            raise ArgumentError("computes with the number of samples")
         if operator.size is not None:
             count = operator.size(node, *operands)
             self._spend(count * max((o.itemsize for o in given), default=8))
@@ -414,6 +417,7 @@ class Reader:
         else:
             to = None if operator.result == "same" else np.dtype(operator.result)
         made = [m if to is None or m.dtype == object else m.astype(to, copy=False) for m in made]
+        made = [m if m.dtype != object or not all(isinstance(v, int) for v in m.flat) else m.astype(np.int64) for m in made]
         if made[0].ndim > files.MAX_DIMS:
             raise ArgumentError(f"makes a constant of {made[0].ndim} dimensions")
         return made
@@ -528,7 +532,11 @@ class _Shaped:
         self.shape = shape
 
 
+# Operators that may meet the number of samples: as a size that a tensor is given, and where lists of sizes are made.
 _SIZED = ("Reshape", "Expand", "Slice")
+_OF_SIZES = (
+    *_SIZED, "Cast", "CastLike", "Concat", "ConstantOfShape", "Equal", "Gather", "Identity", "Split", "Squeeze", "Unsqueeze", "Where",
+)  # fmt: skip
 _DOMAINS: dict = {}
 
 
@@ -632,7 +640,7 @@ def _batch_normalization(reader, node, operands):
 
 def _layer_normalization(reader, node, operands):
     x, scale, bias = (*operands, None, None)[:3]
-    if not _is_real(x) or node.get("axis", -1) not in (-1, x.ndim - 1):
+    if not _is_real(x) or node.get("axis", -1) not in (-1, x.ndim - 1) or reader._wanted.intersection(node.outputs[1:]):
         return None
     features = x.shape[-1:]
     gamma, beta = _weight_of(scale), None if bias is None else _weight_of(bias)
