@@ -49,6 +49,14 @@ class Node:
 
     __slots__ = ("op", "domain", "name", "inputs", "outputs", "attributes", "opset", "batch")
 
+    @classmethod
+    def made(cls, op, node, inputs):
+        """A node with another operator and inputs in the place of one."""
+        made = cls()
+        made.op, made.domain, made.name, made.opset, made.batch = op, "", node.name, node.opset, node.batch
+        made.inputs, made.outputs, made.attributes = inputs, node.outputs, {}
+        return made
+
     @property
     def label(self):
         """str: how errors call it."""

@@ -136,6 +136,15 @@ def _is_array(*xs):
     return all(isinstance(x, (np.ndarray, np.generic)) for x in xs)
 
 
+@_reads("Mod", known=(0, 1), size=_broadcast_size)
+def _mod(n, a, b):
+    if n.get("fmod", 0):
+        return np.fmod(a, b)
+    if (b == 0).any():
+        raise ArgumentError(f"{n.label} divides by zero")
+    return np.mod(a, b)
+
+
 @_reads("Max", "Min", "Sum", "Mean", size=_broadcast_size)
 def _several(n, *xs):
     function = {"Max": ops.maximum, "Min": ops.minimum}.get(n.op, ops.add)

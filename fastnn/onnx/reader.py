@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections import Counter
 
 import numpy as np
 
@@ -196,7 +197,7 @@ class Reader:
     def __init__(self, graph, outputs=None):
         self.graph = graph
         self.outputs = graph.outputs if outputs is None else self._chosen(outputs)
-        self.nodes = self._needed()
+        self.nodes = self._with_swish(self._needed())
         self._check_operators()
         self.values, self.types = {}, {}
         self._shared, self._names, self._counts = {}, set(), {}
@@ -233,6 +234,19 @@ class Reader:
                 found.append(node)
         self._wanted = wanted
         return found[::-1]
+
+    def _with_swish(self, nodes):
+        """The nodes, with x sigmoid(x) as one: files of all opsets but the newest write it as two."""
+        readers = Counter(name for node in nodes for name in node.inputs)
+        gates = {node.outputs[0]: node for node in nodes if node.op == "Sigmoid" and len(node.inputs) == len(node.outputs) == 1}
+        merged, dropped = {}, set()
+        for node in nodes:
+            for gate, x in (node.inputs, node.inputs[::-1]) if node.op == "Mul" and len(node.inputs) == 2 else ():
+                found = gates.get(gate)
+                if found and found.inputs == [x] and readers[gate] == 1 and gate not in self.outputs:
+                    merged[id(node)] = files.Node.made("Swish", node, [x])
+                    dropped.add(id(found))
+        return [merged.get(id(node), node) for node in nodes if id(node) not in dropped]
 
     def _check_operators(self):
         missing = [
