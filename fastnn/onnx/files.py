@@ -63,12 +63,8 @@ class Node:
         return f"{self.name or ', '.join(self.outputs)!r} ({self.op})"
 
     def get(self, attribute, default=None):
-        """The value of an attribute, of the kind of `default` where that is given."""
-        value = self.attributes.get(attribute, default)
-        kinds = {int: int, float: (int, float), str: str, list: list, tuple: list}.get(type(default))
-        if kinds and value is not default and not isinstance(value, kinds):
-            raise FileFormatError(f"{self.label}: the attribute {attribute!r} is {value!r:.60}, not like {default!r}")
-        return value
+        """The value of an attribute."""
+        return self.attributes.get(attribute, default)
 
 
 class Graph:
@@ -103,7 +99,7 @@ def read(source):
     if isinstance(source, onnx.ModelProto):
         proto = source
     elif isinstance(source, (bytes, bytearray, memoryview)):
-        proto = _parsed(onnx, source, "the bytes")
+        proto = _parsed(onnx, memoryview(source), "the content")
     else:
         from ..io import _path
 
@@ -115,10 +111,7 @@ def read(source):
             ) from None
         folder = os.path.dirname(os.path.abspath(path))
         proto = _of_path(onnx, path)
-    try:
-        return _graph(proto, _Tensors(folder))
-    except UnicodeDecodeError as error:
-        raise FileFormatError(f"a name in the ONNX model is not UTF-8 text ({error.reason})") from None
+    return _graph(proto, _Tensors(folder))
 
 
 def _of_path(onnx, path):
@@ -126,8 +119,7 @@ def _of_path(onnx, path):
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise FileFormatError(f"'{path}' is empty, not an ONNX file")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content, memoryview(content) as view:
-                return _parsed(onnx, view, f"'{path}'")
+            return _parsed(onnx, memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)), f"'{path}'")
     except OSError as error:
         raise FileAccessError(
             f"cannot read '{path}': {error.strerror or error}", errno=error.errno, filename=path
@@ -152,7 +144,7 @@ def _parsed(onnx, content, what):
 
 def _graph(proto, tensors):
     graph, found = Graph(), proto.graph
-    opsets = {entry.domain or "": entry.version for entry in proto.opset_import}
+    opsets = {_text(entry.domain): entry.version for entry in proto.opset_import}
     opsets[""] = opsets.get("ai.onnx", opsets.get("", 1))
     if not MIN_OPSET <= opsets[""] <= MAX_OPSET:
         raise UnsupportedError(
@@ -183,10 +175,11 @@ def _graph(proto, tensors):
 
 
 def _text(value):
-    """A text of the file, which protobuf gives as bytes where it is none."""
-    if isinstance(value, bytes):
-        raise FileFormatError(f"a name in the ONNX model, {value!r:.60}, is not UTF-8 text")
-    return value
+    """A text of the file, which protobuf gives as bytes where it may be none."""
+    try:
+        return value if isinstance(value, str) else value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise FileFormatError(f"a name in the ONNX model, {value[:60]!r}, is not UTF-8 text") from None
 
 
 def _named(protos, what):
@@ -222,11 +215,35 @@ def _node(proto, opsets, tensors):
         raise UnsupportedError(f"{node.label} has {len(node.inputs):,} inputs, at most {MAX_OPERANDS:,} are possible")
     node.opset = opsets.get(node.domain, 1)
     node.attributes, node.batch = {}, None
+    schema = _schema(node)
     for a in proto.attribute:
         if _text(a.name) in node.attributes:
             raise FileFormatError(f"{node.label} has the attribute {a.name!r} twice")
         node.attributes[a.name] = _attribute(node, a, tensors)
+        known = schema and schema.attributes.get(a.name)
+        if schema and (known is None or known.type.value != a.type):
+            raise FileFormatError(f"{node.label} has an attribute {a.name!r} of type {a.type}, which {node.op} does not have")
+    if schema:
+        for name, known in schema.attributes.items():
+            if known.required and name not in node.attributes:
+                raise FileFormatError(f"{node.label} needs the attribute {name!r}")
+        for what, seen, least, most in (
+            ("operands", node.inputs, schema.min_input, schema.max_input),
+            ("outputs", node.outputs, schema.min_output, schema.max_output),
+        ):
+            if not least <= len(seen) <= most:
+                raise FileFormatError(f"{node.label} has {len(seen)} {what}, needed are {least} to {most}")
     return node
+
+
+def _schema(node):
+    """What ONNX says of the operator in this opset; None for one that it does not know."""
+    from onnx import defs
+
+    try:
+        return None if node.domain else defs.get_schema(node.op, node.opset, "")
+    except defs.SchemaError:
+        return None
 
 
 _FIELDS = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}  # by AttributeProto.type
@@ -247,9 +264,9 @@ def _attribute(node, proto, tensors):
     if proto.type == 4:
         return tensors.array(value, f"{proto.name!r} of {node.label}")
     if proto.type == 3:
-        return value.decode("utf-8")
+        return _text(value)
     if proto.type == 8:
-        return [v.decode("utf-8") for v in value]
+        return list(map(_text, value))
     return list(value) if proto.type in (6, 7) else value
 
 
@@ -310,7 +327,7 @@ class _Tensors:
         name, field = TYPES[proto.data_type]
         count = math.prod(shape)
         if name == "string":
-            texts = [s.decode("utf-8") for s in proto.string_data]
+            texts = list(map(_text, proto.string_data))
             return self._shaped(np.array(texts, object), shape, count, what)
         dtype = np.dtype({"bfloat16": "uint16"}.get(name, name)).newbyteorder("<")
         if proto.data_location == _EXTERNAL:

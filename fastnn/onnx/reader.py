@@ -7,7 +7,16 @@ from collections import Counter
 
 import numpy as np
 
-from ..errors import ArgumentError, FastNNError, FileAccessError, FileFormatError, OutOfMemoryError, UnsupportedError
+from ..errors import (
+    ArgumentError,
+    FastNNError,
+    FileAccessError,
+    FileFormatError,
+    GraphError,
+    OutOfMemoryError,
+    ProgramError,
+    UnsupportedError,
+)
 from ..graph import MAX_RANK, Builder, Tensor, Value
 from ..layers import (
     Activation,
@@ -29,9 +38,9 @@ from ..registry import snake_case
 from . import files
 from .operators import BATCH, COMPARISONS, FUNCTIONS, OPERATORS, activation_of, cast_to
 
-FOLDED_BYTES = 32 << 20  # of constants that are computed when the file is read, beside twice the file's own
+FOLDED_BYTES = 16 << 20  # of constants that are computed when the file is read, beside twice the file's own
 MAX_NAME = 120
-MAX_STEPS = 512  # of nodes within one layer
+MAX_STEPS = 1 << 14  # of nodes that layers have beside their own, all together
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 
 
@@ -49,12 +58,12 @@ def from_onnx(source, outputs=None):
     Returns
     -------
     Model
-        Not compiled. Inputs have the names of the file; layers those of its nodes: "h1/Gemm" becomes the layer
-        "h1". A Gemm, or MatMul and Add, is a Dense, with the activation after it; BatchNormalization,
-        LayerNormalization, Gather from a table, PRelu and Dropout are the layers that they are, and other nodes
-        layers made of `fastnn.ops`. Initializers of real numbers are trainable parameters, constants stay as they
-        are; numbers without dimension are constants, unless fastnn wrote the file. float64 where the file is.
-        `feature_names` and `class_names` are those of the file's metadata.
+        Not compiled. Inputs have the names of the file, and those that no output needs are left out; layers have
+        those of its nodes: "h1/Gemm" becomes the layer "h1". A Gemm, or MatMul and Add, is a Dense, with the
+        activation after it; BatchNormalization, LayerNormalization, Gather from a table, PRelu and Dropout are the
+        layers that they are, and other nodes layers made of `fastnn.ops`. Initializers of real numbers are trainable
+        parameters, constants stay as they are; numbers without dimension are constants, unless fastnn wrote the
+        file. float64 where the file is. `feature_names` and `class_names` are those of the file's metadata.
 
     Raises
     ------
@@ -141,8 +150,6 @@ def _ordered(last):
     for operand in last.operands:
         if isinstance(operand, Part):
             steps.update((id(step), step) for step in operand.step.order)
-    if len(steps) >= MAX_STEPS:
-        raise ArgumentError(f"more than {MAX_STEPS} nodes work on numbers that are none of a sample's")
     return [*steps.values(), last]
 
 
@@ -212,7 +219,7 @@ class Reader:
         for node in self.nodes:
             node.batch = self.batch
         self.dtype = self._dtype()
-        self._budget = FOLDED_BYTES
+        self._budget, self._steps = FOLDED_BYTES, 0
 
     def _chosen(self, outputs):
         made = {name for node in self.graph.nodes for name in node.outputs} | {i[0] for i in self.graph.inputs}
@@ -252,15 +259,19 @@ class Reader:
         missing = [
             f"{node.label}: no operator of fastnn"
             for node in self.nodes
-            if node.op not in OPERATORS or node.domain not in ("", *_DOMAINS.get(node.op, ()))
+            if node.op not in OPERATORS or node.domain
         ]
         if missing:
             shown = [*missing[:20], f"and {len(missing) - 20} more"] if len(missing) > 20 else missing
             raise UnsupportedError.of(
                 "the ONNX model holds operators that fastnn does not have",
                 shown,
-                f"Read another part of it with outputs=[...]; fastnn has {', '.join(sorted(OPERATORS))}.",
+                f"Read a part of it with outputs=[...]; its outputs are {self._shown_outputs()}. fastnn has "
+                f"{', '.join(sorted(OPERATORS))}.",
             )
+
+    def _shown_outputs(self):
+        return ", ".join(map(repr, self.graph.outputs[:8]))
 
     def _dtype(self):
         """float64 where the reals of inputs, or of weights where no input is real, are."""
@@ -281,10 +292,13 @@ class Reader:
                     f"the output {name!r} of the ONNX model is not one of each sample, so it is no output of a fastnn model"
                 )
             made.append(value)
-        if not inputs:
-            raise UnsupportedError("the ONNX model has no inputs")
+        reached = _reached(made)
+        inputs = [t for t in inputs if id(t) in reached]
         one = made[0] if len(made) == 1 else made
-        model = Model(inputs[0] if len(inputs) == 1 else inputs, one, name=self._model_name(), dtype=self.dtype)
+        try:
+            model = Model(inputs[0] if len(inputs) == 1 else inputs, one, name=self._model_name(), dtype=self.dtype)
+        except (GraphError, ProgramError) as error:
+            raise UnsupportedError(f"the graph of the ONNX model is none of a fastnn model: {error}") from error
         self._describe(model)
         return model
 
@@ -461,6 +475,9 @@ class Reader:
         function = {**FUNCTIONS, **COMPARISONS}.get(node.op)
         if function and all(isinstance(o, (Tensor, np.ndarray)) for o in operands):
             return self.bind(node, [Operation.apply(function, operands, {}, self.layer_name(node))], type)
+        self._steps += max((len(o.step.order) for o in operands if isinstance(o, Part)), default=0)
+        if self._steps > MAX_STEPS:
+            raise ArgumentError("too many nodes work on numbers that are none of a sample's")
         step = Step(node, operator, operands, self.dtype)
         if not any(shape[:1] == (None,) for shape in step.shapes):
             return self.bind(node, [Part(step, i) for i in range(len(step.shapes))], type)
@@ -549,9 +566,20 @@ class _Shaped:
 # Operators that may meet the number of samples: as a size that a tensor is given, and where lists of sizes are made.
 _SIZED = ("Reshape", "Expand", "Slice")
 _OF_SIZES = (
-    *_SIZED, "Cast", "CastLike", "Concat", "ConstantOfShape", "Equal", "Gather", "Identity", "Split", "Squeeze", "Unsqueeze", "Where",
+    *_SIZED, "Cast", "CastLike", "Concat", "ConstantOfShape", "Equal", "Gather", "Identity", "Split", "Squeeze", "Unsqueeze",
+    "Where",
 )  # fmt: skip
-_DOMAINS: dict = {}
+
+
+def _reached(tensors):
+    """The ids of all Tensors that these are made from, themselves too."""
+    found, left = set(), list(tensors)
+    while left:
+        tensor = left.pop()
+        if id(tensor) not in found:
+            found.add(id(tensor))
+            left += tensor.call.inputs
+    return found
 
 
 # ---- operators that are layers ----

@@ -392,6 +392,20 @@ class _Patterns:
 
     _matmul_csr = _matmul
 
+    def _relu(self, node):
+        """PReLU: relu(x) + min(x, 0) alpha. ONNX Runtime has no PRelu of float64."""
+        add = self._reader(node, "add")
+        below = add and self.producer.get(next((i for i in add.inputs if i != node.outputs[0]), None))
+        if below is None or below.op != "multiply" or self._reader(below, "add") is not add or self.writer.double:
+            return None
+        least, alpha = self.producer.get(below.inputs[0]), below.inputs[1]
+        if least is None or least.op != "minimum" or self._reader(least, "multiply") is None:
+            return None
+        zero = self.writer.constants.get(least.inputs[1])
+        if least.inputs[0] != node.inputs[0] or zero is None or zero.ndim or zero != 0 or alpha not in self.writer.constants:
+            return None
+        return [least, below, node, add], lambda w, last: w.node("PRelu", [w.value(node.inputs[0]), w.value(alpha)])
+
     def _scaled_and_shifted(self, node):
         """The nodes from `node` on that multiply with gamma and add beta, with those two."""
         parts, gamma, beta = [node], None, None
