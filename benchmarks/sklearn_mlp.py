@@ -3,7 +3,7 @@
 Digits, breast cancer and a table of 50,000 rows, standardised. scikit-learn's fit with early stopping gives the
 validation score to reach; each side is timed from the start of `fit` to the epoch in which it has it. In float64 both
 sides walk through the same weights, in float32 nearly so. Then one call of `predict` with one row. A net is timed in as
-many rounds as `--seconds` allow, at least one, so that all of it takes some minutes. Needs `pip install scikit-learn`.
+many rounds as `--seconds` allow, at least three, so that all of it takes some minutes. Needs `pip install scikit-learn`.
 
 Where other processes use the cores, `--threads 1` gives ratios that repeat: a BLAS whose threads wait for each other on
 cores that are taken becomes tens of times slower, which says nothing about it.
@@ -103,12 +103,12 @@ def reached(scores, target):
 
 
 def turns(clocks, rounds, seconds):
-    """`interleave` of sides that have run before, with no more rounds than there is time for."""
+    """`interleave` of sides that have run before, with no more rounds than there is time for, but for three."""
     from fastnn.bench.rounds import SETTLE
 
     times, until = {name: [] for name in clocks}, time.perf_counter() + seconds
     for done in range(rounds):
-        if done and time.perf_counter() > until:
+        if done >= 3 and time.perf_counter() > until:
             break
         for name, clock in clocks.items():
             time.sleep(SETTLE)

@@ -1,5 +1,6 @@
 """The multilayer perceptrons of fastnn.sklearn beside scikit-learn's, and what goes beyond those."""
 
+import importlib.util
 import inspect
 import pickle
 import threading
@@ -290,6 +291,24 @@ def test_transform_gives_the_last_hidden_activations(digits):
     assert named.feature_names_in_[3] == "pixel3"
     with pytest.warns(UserWarning, match="feature names"):
         named.predict(x)
+
+
+def test_a_saved_network_knows_the_names(digits, tmp_path):
+    pandas, _ = pytest.importorskip("pandas"), pytest.importorskip("narwhals")
+    x, y = digits
+    frame, names = pandas.DataFrame(x).add_prefix("pixel"), np.array([f"class {i}" for i in range(10)])
+    for labels, classes in ((y, [str(i) for i in range(10)]), (names[y], list(names)), (y > 4, ["False", "True"])):
+        model = MLPClassifier(**SMALL).fit(frame, labels)
+        model.model_.save(tmp_path / "m.fnn")
+        loaded = fnn.load(tmp_path / "m.fnn")
+        assert loaded.class_names == classes and loaded.feature_names == list(frame)
+        np.testing.assert_array_equal(loaded.predict(frame[frame.columns[::-1]]), loaded.predict(x))
+        model.set_params(warm_start=True).fit(frame, labels).partial_fit(frame, labels)
+    if importlib.util.find_spec("sklearn.callback") is None:  # scikit-learn 1.9 refuses them itself
+        twice = frame.rename(columns={"pixel1": "pixel0"})
+        assert MLPRegressor(**SMALL).fit(twice, y).model_.feature_names is None
+    several = MLPClassifier(**SMALL).fit(x, np.eye(10, dtype=int)[y])
+    assert several.model_.class_names is several.model_.feature_names is None
 
 
 def test_quantiles_are_found(rng):

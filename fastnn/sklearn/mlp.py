@@ -1,5 +1,6 @@
 """Multilayer perceptrons as estimators, with the arguments and the arithmetic of scikit-learn's."""
 
+import contextlib
 import math
 import time
 import warnings
@@ -187,7 +188,7 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return True
 
     def _shaping(self):
-        return {name: value for name, value in self.get_params(deep=False).items() if name in _SHAPING}
+        return {name: getattr(self, name, None) for name in _SHAPING}
 
     def _start(self, dtype, sparse):
         """A fresh network, and what training counts from the start."""
@@ -215,7 +216,15 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self.n_layers_ = 1 + len(network.dense_layers(model))
         loss, weight = network.loss_of(self, self.n_outputs_, self._binary())
         model.compile(network.optimizer_of(self), loss, loss_weights=weight)
+        with contextlib.suppress(ArgumentError):  # names that stand twice, say
+            if model.feature_names is None:
+                model.feature_names = list(getattr(self, "feature_names_in_", ())) or None
+            if model.class_names is None:
+                model.class_names = self._class_names()
         self.model_, self._shape = model, self._shaping()
+
+    def _class_names(self):
+        """Names of the classes for the model's file, or None."""
 
     def _reshape(self):
         """A network for changed arguments with the weights of the old one."""
@@ -642,7 +651,8 @@ class MLPClassifier(ClassifierMixin, _MLP):
     ----------
     classes_ : ndarray
     model_ : Model
-        The network, which can be saved, exported and trained on as any other.
+        The network, which can be saved, exported and trained on as any other; it knows the names of features and
+        classes.
     coefs_, intercepts_ : list of ndarray
         Kernels and biases of the Dense layers; set the whole list to change them.
     loss_, best_loss_, loss_curve_
@@ -800,6 +810,9 @@ class MLPClassifier(ClassifierMixin, _MLP):
     def _outputs_needed(self):
         return 1 if self._binary_classes() else len(self.classes_)
 
+    def _class_names(self):
+        return None if self._multilabel else [str(name) for name in self.classes_]
+
     def _out_activation(self):
         given = self.out_activation
         if given is None:
@@ -948,7 +961,7 @@ class MLPRegressor(RegressorMixin, _MLP):
     Attributes
     ----------
     model_ : Model
-        The network, which can be saved, exported and trained on as any other.
+        The network, which can be saved, exported and trained on as any other; it knows the names of features.
     coefs_, intercepts_ : list of ndarray
         Kernels and biases of the Dense layers; set the whole list to change them.
     loss_, best_loss_, loss_curve_
