@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -385,23 +386,26 @@ def test_view_ends_with_ctrl_c(tmp_path):
         (tmp_path / "netron.py").write_text(NETRON)
     environment = {**os.environ, "BROWSER": "true", "PYTHONPATH": os.pathsep.join([*filter(None, sys.path), str(tmp_path)])}
     command = [sys.executable, "-u", "-m", "fastnn", "view", "m.fnn"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    watchdog = threading.Timer(60, process.kill)
+    watchdog.start()
     try:
-        address = None
+        address, printed = None, ""
         while address is None and (line := process.stdout.readline()):
+            printed += line
             address = re.search(r"http://localhost:\d+", line)
-        assert address, process.stderr.read()
+        assert address, printed
         if not stub:
             with urllib.request.urlopen(address.group(), timeout=20) as page:
                 assert b"Netron" in page.read()
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.4)
         process.send_signal(signal.SIGINT)
-        out, errors = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=20)
     finally:
+        watchdog.cancel()
         process.kill()
-    assert process.returncode == 0, errors
-    assert out.splitlines()[-1:] == [f"Stopping {address.group()}"] and not errors
+    assert process.returncode == 0 and out.splitlines() == [f"Stopping {address.group()}"], out
 
 
 # ---- what is refused ----
