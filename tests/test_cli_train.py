@@ -122,6 +122,15 @@ def test_numbers_with_decimal_commas_spaces_and_marks_of_missing_ones():
     assert first == 1 and part["a"].to_list()[:3] == [1.5, -2.25, None] and part["c"].to_list()[:3] == [None, None, 3.0]
 
 
+def test_a_number_may_stand_for_a_missing_one():
+    write("t.csv", [["-999" if i % 7 == 0 else "inf" if i == 5 else f"{i}", " -999 ", "-9"] for i in range(60)], head=("a", "b", "c"))
+    table = tables.Text("t.csv", "'t.csv'", missing=["-999", "inf"])
+    table.learn((), ())
+    [(_, part)] = table.parts(["a", "c"])
+    assert part["a"].to_list() == [None if i % 7 == 0 or i == 5 else i for i in range(60)]
+    assert part["c"].to_list() == [-9] * 60
+
+
 def test_the_same_table_from_every_kind_of_file():
     iris = load_iris()
     names = ["a", "b", "c", "d"]
@@ -531,7 +540,7 @@ def test_wrong_arguments_of_the_others(capsys):
         (2, ["predict", "none.fnn", "t.csv"], "cannot read 'none.fnn'"),
         (2, ["predict", "t.csv", "t.csv"], "not a fastnn model file"),
         (2, ["predict", "t.fnn", "other.csv"], "for the model 't.fnn': 'a'; known are p, q"),
-        (2, ["predict", "plain.fnn", "t.csv"], "'t.csv'.*column 'b': '.*' is no number"),
+        (2, ["predict", "plain.fnn", "t.csv"], "'t.csv'.*'b': '.*' is no number; correct it, or pass --missing '[^-]*'$"),
         (2, ["predict", "plain.fnn", "other.csv", "--proba"], "no names of classes"),
         (1, ["predict", "t.fnn", "t.csv", "--out", "t.fnn"], "it is what is read"),
         (2, ["evaluate", "t.fnn", "t.csv"], "required: --target"),

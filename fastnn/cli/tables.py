@@ -106,6 +106,7 @@ class Table:
 
     def __init__(self, path, label):
         self.path, self.label, self.rows, self.names = path, label, None, None
+        self.fixed = False  # a model says which columns are read, and as what
 
     def check_distinct(self):
         seen = set()
@@ -123,6 +124,10 @@ class Table:
     def learn(self, numbers, categories):
         """Decides the kinds of columns from the sample, where that is not given by the file's own types."""
 
+    def expect(self, numbers, truths, dates):
+        """The kinds of columns are given, by a model that knows them."""
+        self.fixed = True
+
 
 # ---- text ----
 
@@ -133,7 +138,7 @@ class Text(Table):
     def __init__(self, path, label, separator=None, decimal=".", missing=(), header=True):
         super().__init__(path, label)
         self._polars = _polars(f"reading {label}")
-        self._decimal, self._missing = decimal, [*MISSING, *missing]
+        self._decimal, self._missing, self._asked = decimal, [*MISSING, *missing], list(missing)
         self._numbers, self._truths, self._dates = set(), set(), set()
         first = self._read_head()
         self._separator = separator or _guess_separator(first, label, path)
@@ -348,7 +353,7 @@ class Text(Table):
                     )
 
     def expect(self, numbers, truths, dates):
-        """The kinds of columns are given, by a model that knows them."""
+        super().expect(numbers, truths, dates)
         self._numbers, self._truths, self._dates = (set(kind) & set(self.names) for kind in (numbers, truths, dates))
 
     def _as_dates(self, texts):
@@ -388,6 +393,9 @@ class Text(Table):
         return frame.with_columns(columns)
 
     def _number_column(self, texts, name, first):
+        if self._asked:  # a number may stand for a missing one, such as -999
+            pl, missing = self._polars, texts.str.strip_chars().is_in(self._asked)
+            texts = pl.select(pl.when(~missing).then(texts).alias(name)).to_series()
         made = texts.cast(self._polars.Float64, strict=False)
         if made.null_count() > texts.null_count():  # most columns need no more than that
             made = self._as_numbers(texts)
@@ -399,9 +407,11 @@ class Text(Table):
     def _refuse(self, wrong, texts, name, first, what):
         at = wrong.arg_max() if wrong.any() else None
         if at is not None:
+            value = f"{texts[at]!r:.60}"
+            ways = f"--missing {value}" if self.fixed else f"--missing {value}, --category {name} or --drop {name}"
             raise DataError(
-                f"{self.label}, row {first + at} (without the header), column {name!r}: {texts[at]!r:.60} is {what}; "
-                f"correct it, or pass --missing, --category {name} or --drop {name}",
+                f"{self.label}, row {first + at} (without the header), column {name!r}: {value} is {what}; "
+                f"correct it, or pass {ways}",
                 tensor=name,
                 row=first + at,
             )
@@ -470,14 +480,11 @@ class Parquet(Table):
         if infinite.any():
             at = infinite.arg_max()
             raise DataError(
-                f"{self.label}, row {first + at}, column {name!r}: {column[at]} is not finite; put null in its place, or "
-                f"pass --drop {name}",
+                f"{self.label}, row {first + at}, column {name!r}: {column[at]} is not finite; put null in its place"
+                + ("" if self.fixed else f", or pass --drop {name}"),
                 tensor=name,
                 row=first + at,
             )
-
-    def expect(self, numbers, truths, dates):
-        """The file has types of its own."""
 
 
 # ---- arrays ----
@@ -540,14 +547,11 @@ class Arrays(Table):
                     row = at + 1 + int(np.isinf(column).argmax())
                     raise DataError(
                         f"{self.label}, row {row}, column {name!r}: {column[row - 1 - at]} is not finite; put NaN in its "
-                        f"place, or pass --drop {name}",
+                        "place" + ("" if self.fixed else f", or pass --drop {name}"),
                         tensor=name,
                         row=row,
                     )
             yield at + 1, part
-
-    def expect(self, numbers, truths, dates):
-        """Arrays have types of their own."""
 
 
 _KINDS = {".parquet": Parquet, ".pq": Parquet, ".npy": Arrays, ".npz": Arrays}
