@@ -275,7 +275,7 @@ def test_what_fastnn_does_not_have_is_listed_by_path():
         nn.Softmax(0), nn.BatchNorm1d(4, track_running_stats=False), nn.BatchNorm1d(4, momentum=None),
         nn.Embedding(3, 4, padding_idx=0), nn.Flatten(0), nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), hooked,
     )  # fmt: skip
-    with pytest.raises(errors.UnsupportedError, match="pass the state_dict to model.load_weights") as caught:
+    with pytest.raises(errors.UnsupportedError, match="read it with fastnn.from_onnx, or build the network with fastnn") as caught:
         fnn.from_torch(net)
     assert [m.partition(" ")[0] for m in caught.value.missing] == [
         "0.1", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10",

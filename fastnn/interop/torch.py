@@ -205,7 +205,8 @@ def from_torch(module, input_shape=None):
     Raises
     ------
     UnsupportedError
-        If it holds other modules or arguments; the message lists all of them with their paths.
+        If it holds other modules or arguments; the message lists all of them with their paths. `fastnn.from_onnx` may
+        read what `torch.onnx.export` writes of such a module.
     ArgumentError
         If the input shape is not known.
 
@@ -218,8 +219,8 @@ def from_torch(module, input_shape=None):
         raise UnsupportedError.of(
             f"from_torch takes a torch.nn.Sequential, got {type(module).__module__}.{type(module).__name__}",
             [f"the module itself ({type(module).__name__})"],
-            "Other modules say what they compute only while they run: build the network with fastnn and pass the "
-            "module's state_dict to model.load_weights.",
+            "Other modules say what they compute only while they run: write one with torch.onnx.export and read it with "
+            "fastnn.from_onnx, or build the network with fastnn and pass the module's state_dict to model.load_weights.",
         )
     modules = list(_walk(module))
     shape = _inferred(modules) if input_shape is None else input_shape
@@ -256,7 +257,8 @@ def from_torch(module, input_shape=None):
         raise UnsupportedError.of(
             "the torch.nn.Sequential holds what fastnn does not have",
             missing,
-            "Leave it out, or build the network with fastnn and pass the state_dict to model.load_weights.",
+            "Leave it out, write the module with torch.onnx.export and read it with fastnn.from_onnx, or build the network "
+            "with fastnn and pass the state_dict to model.load_weights.",
         )
     if not modules:
         raise ArgumentError("from_torch needs at least one module, got an empty Sequential")
