@@ -25,11 +25,12 @@ enum {
     KC = 1536 / (int)sizeof(REAL), /* summed indices a block: a panel's share stays in the L1 cache */
     MC = 96,                       /* rows a block: MC x KC operands (144 KiB) stay in the L2 cache */
     FETCH = (256 << 10) / (int)sizeof(REAL), /* elements of a kernel above which it is not in the L2 cache */
+    FETCH_STEPS = 6,               /* of a tile, between which two lines are asked for: a burst would hold it up */
     FETCH_UPDATE = 8 * FETCH,      /* above which it and its optimizer's slots are in no cache */
     TRANSPOSED = (int)(FNN_SCRATCH / 4 * 3 / (sizeof(REAL) * KC * NR)), /* panels of a transposed slab */
     ROWS_TN = 1024 / (int)sizeof(REAL),          /* rows of the batch a block in matmul_tn */
-    TILES_TN = 96 / MR,                          /* tiles of a strip there */
-    PANELS_TN = 1024 / (NR * (int)sizeof(REAL)), /* panels that share the strip */
+    TILES_TN = 112 / MR,                         /* tiles of a strip there */
+    PANELS_TN = 896 / (NR * (int)sizeof(REAL)),  /* panels that share the strip */
     PACK_TN = (16 << 10) / (int)sizeof(REAL)     /* elements of x in a block above which packing pays */
 };
 
@@ -68,6 +69,7 @@ typedef struct {
     bool resume;            /* start from the partial sums in out */
     bool relu;
     bool fetch;             /* w and out come from afar: each tile asks for what the tiles after it need */
+    const REAL *ahead;      /* asked for while a tile is built: two lines every FETCH_STEPS steps */
 } block;
 /* x (m, k) ld ldx; w (k, NR) contiguous, a panel; out (m, cols) ld ldo; bias (cols) or NULL; cols may exceed
  * the tile */
@@ -75,7 +77,7 @@ typedef void (*tile_fn)(const block *b, const REAL *x, const REAL *w, REAL *out,
                         int64_t cols);
 
 /* m rows by n vectors: half a panel (1), a panel (2) or several. */
-INLINE void tile(const int m, const int n, const block *b, const REAL *x, const REAL *w, REAL *out,
+INLINE void tile(const bool fetch, const int m, const int n, const block *b, const REAL *x, const REAL *w, REAL *out,
                  const REAL *bias, int64_t cols) {
     const int64_t k = b->k, ldx = b->ldx, ldo = b->ldo, panel = b->panel;
     const bool whole = cols >= n * VL;
@@ -93,15 +95,25 @@ INLINE void tile(const int m, const int n, const block *b, const REAL *x, const 
                 acc[i][j] =
                     whole ? v_load(out + i * ldo + j * VL) : load_some(out + i * ldo + j * VL, cols - j * VL);
     }
-    for (int64_t l = 0; l < k; l++) {
-        V row[8];
+    const REAL *ahead = b->ahead;
+    for (int64_t l = 0; l < k;) {
+        const int64_t until = !fetch || k - l < FETCH_STEPS ? k : l + FETCH_STEPS;
+        if (fetch) {
+            __builtin_prefetch(ahead, 0, 2);
+            __builtin_prefetch(ahead + LINE, 0, 2);
+            ahead += 2 * LINE;
+        }
+#pragma GCC unroll 1
+        for (; l < until; l++) {
+            V row[8];
 #pragma GCC unroll 8
-        for (int j = 0; j < n; j++) row[j] = v_load(w + j / 2 * panel + l * NR + j % 2 * VL);
+            for (int j = 0; j < n; j++) row[j] = v_load(w + j / 2 * panel + l * NR + j % 2 * VL);
 #pragma GCC unroll 16
-        for (int i = 0; i < m; i++) {
-            const V left = v_set1(x[i * ldx + l]);
+            for (int i = 0; i < m; i++) {
+                const V left = v_set1(x[i * ldx + l]);
 #pragma GCC unroll 8
-            for (int j = 0; j < n; j++) acc[i][j] = v_fma(left, row[j], acc[i][j]);
+                for (int j = 0; j < n; j++) acc[i][j] = v_fma(left, row[j], acc[i][j]);
+            }
         }
     }
     if (bias) {
@@ -134,19 +146,26 @@ INLINE void tile(const int m, const int n, const block *b, const REAL *x, const 
 #define TILE(m, n) \
     static void tile_##m##_##n(const block *b, const REAL *x, const REAL *w, REAL *out, const REAL *bias, \
                                int64_t cols) { \
-        tile(m, n, b, x, w, out, bias, cols); \
+        tile(false, m, n, b, x, w, out, bias, cols); \
+    }
+#define TILE_FETCH(m) \
+    static void tile_##m##_fetch(const block *b, const REAL *x, const REAL *w, REAL *out, const REAL *bias, \
+                                 int64_t cols) { \
+        tile(true, m, 2, b, x, w, out, bias, cols); \
     }
 #define TILE_HALF(m) TILE(m, 1)
 #define TILE_PANEL(m) TILE(m, 2)
 HEIGHTS(TILE_HALF)
 HEIGHTS(TILE_PANEL)
+HEIGHTS(TILE_FETCH)
 TILE(1, 8)
 TILE(2, 4)
 TILE(3, 4)
 #define NAME_HALF(m) tile_##m##_1,
 #define NAME_PANEL(m) tile_##m##_2,
-static const tile_fn half_tiles[MR + 1] = {0, HEIGHTS(NAME_HALF)},
-                                     panel_tiles[MR + 1] = {0, HEIGHTS(NAME_PANEL)};
+#define NAME_FETCH(m) tile_##m##_fetch,
+static const tile_fn half_tiles[MR + 1] = {0, HEIGHTS(NAME_HALF)}, panel_tiles[MR + 1] = {0, HEIGHTS(NAME_PANEL)},
+                     fetch_tiles[MR + 1] = {0, HEIGHTS(NAME_FETCH)};
 enum { LOW = 3 };
 static const struct {
     tile_fn run;
@@ -154,8 +173,9 @@ static const struct {
 } low_tiles[LOW + 1] = {{0}, {tile_1_8, 4}, {tile_2_4, 2}, {tile_3_4, 2}};
 
 /* x (m, k), w panels (k, cols), out (m, cols), bias (cols) or NULL; m up to MC */
-static void rows_times_panels(const block *b, int64_t m, const REAL *x, const REAL *w, REAL *out,
+static void rows_times_panels(const block *whole, int64_t m, const REAL *x, const REAL *w, REAL *out,
                               const REAL *bias, int64_t cols) {
+    block one = *whole, *b = &one;
     const int64_t count = (m + MR - 1) / MR, low = m / count,
                   more = m % count; /* `more` tiles are one row higher */
     int64_t n = 0;
@@ -163,15 +183,16 @@ static void rows_times_panels(const block *b, int64_t m, const REAL *x, const RE
         for (const int64_t wide = low_tiles[m].panels * NR; cols - n > wide - NR; n += wide)
             low_tiles[m].run(b, x, w + n / NR * b->panel, out + n, bias ? bias + n : NULL, cols - n);
     /* Each tile asks for its share of the next panel and for the next tile's part of out. */
-    const int64_t share = b->fetch && count > 2 ? (b->k + count - 1) / count * NR : 0;
+    const bool fetch = b->fetch && count > 2;
+    const int64_t share = (b->k + count - 1) / count * NR;
     for (; n < cols; n += NR) {
         const REAL *panel = w + n / NR * b->panel, *add = bias ? bias + n : NULL;
         const REAL *next = panel + (cols - n > NR ? b->panel : 0);
-        const tile_fn *run = cols - n > VL ? panel_tiles : half_tiles;
+        const tile_fn *run = cols - n <= VL ? half_tiles : fetch ? fetch_tiles : panel_tiles;
         for (int64_t i = 0, r = 0; i < count; i++) {
             const int64_t height = low + (i < more);
-            fetch_to_read(next + i * share, share);
-            for (int64_t h = 0; share && i + 1 < count && h < low; h++)
+            b->ahead = next + i * share;
+            for (int64_t h = 0; fetch && i + 1 < count && h < low; h++)
                 fetch_to_write(out + (r + height + h) * b->ldo + n, NR);
             run[height](b, x + r * b->ldx, panel, out + r * b->ldo + n, add, cols - n);
             r += height;
@@ -297,23 +318,39 @@ static void k_matmul_nt(const fnn_task *t, int64_t lo, int64_t hi, void *scratch
 
 /* ---- gradient of the kernel: x' dy ---- */
 
+/* Rows that are asked for while a tile is built: a line of x and a panel's row of y every FETCH_STEPS rows of it. */
+typedef struct { const REAL *x, *y; int64_t ldx, ldy; } fetch_tn;
+
 /* x (rows, m) ld ldx; y (rows, NR) contiguous; g (m, NR) contiguous, holding partial sums if `resume` */
-typedef void (*tile_tn_fn)(int64_t rows, const REAL *x, int64_t ldx, const REAL *y, REAL *g, bool resume);
+typedef void (*tile_tn_fn)(int64_t rows, const REAL *x, int64_t ldx, const REAL *y, REAL *g, bool resume,
+                           const fetch_tn *ahead);
 
 /* n vectors of columns: a panel (2), or half of one (1), the other half being zero. */
-INLINE void tile_tn(const int m, const int n, int64_t rows, const REAL *x, int64_t ldx, const REAL *y,
-                    REAL *g, bool resume) {
+INLINE void tile_tn(const bool fetch, const int m, const int n, int64_t rows, const REAL *x, int64_t ldx, const REAL *y,
+                    REAL *g, bool resume, const fetch_tn *ahead) {
     V acc[MR][2];
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++)
         for (int j = 0; j < n; j++) acc[i][j] = resume ? v_load(g + i * NR + j * VL) : (V){0};
-    for (int64_t r = 0; r < rows; r++, x += ldx, y += NR) {
-        V row[2];
-        for (int j = 0; j < n; j++) row[j] = v_load(y + j * VL);
+    const REAL *x_ahead = fetch ? ahead->x : NULL, *y_ahead = fetch ? ahead->y : NULL;
+    for (int64_t r = 0; r < rows;) {
+        const int64_t until = !fetch || rows - r < FETCH_STEPS ? rows : r + FETCH_STEPS;
+        if (fetch) {
+            __builtin_prefetch(x_ahead, 0, 2);
+            __builtin_prefetch(y_ahead, 0, 2);
+            __builtin_prefetch(y_ahead + LINE, 0, 2);
+            x_ahead += ahead->ldx;
+            y_ahead += ahead->ldy;
+        }
+#pragma GCC unroll 1
+        for (; r < until; r++, x += ldx, y += NR) {
+            V row[2];
+            for (int j = 0; j < n; j++) row[j] = v_load(y + j * VL);
 #pragma GCC unroll 16
-        for (int i = 0; i < m; i++) {
-            const V left = v_set1(x[i]);
-            for (int j = 0; j < n; j++) acc[i][j] = v_fma(left, row[j], acc[i][j]);
+            for (int i = 0; i < m; i++) {
+                const V left = v_set1(x[i]);
+                for (int j = 0; j < n; j++) acc[i][j] = v_fma(left, row[j], acc[i][j]);
+            }
         }
     }
 #pragma GCC unroll 16
@@ -321,19 +358,23 @@ INLINE void tile_tn(const int m, const int n, int64_t rows, const REAL *x, int64
         for (int j = 0; j < 2; j++) v_store(g + i * NR + j * VL, j < n ? acc[i][j] : (V){0});
 }
 
-#define TILE_TN(m, n) \
-    static void tile_tn_##m##_##n(int64_t rows, const REAL *x, int64_t ldx, const REAL *y, REAL *g, \
-                                  bool resume) { \
-        tile_tn(m, n, rows, x, ldx, y, g, resume); \
+#define TILE_TN(name, fetch, m, n) \
+    static void name(int64_t rows, const REAL *x, int64_t ldx, const REAL *y, REAL *g, bool resume, \
+                     const fetch_tn *ahead) { \
+        tile_tn(fetch, m, n, rows, x, ldx, y, g, resume, ahead); \
     }
-#define TILE_TN_HALF(m) TILE_TN(m, 1)
-#define TILE_TN_PANEL(m) TILE_TN(m, 2)
+#define TILE_TN_HALF(m) TILE_TN(tile_tn_##m##_1, false, m, 1)
+#define TILE_TN_PANEL(m) TILE_TN(tile_tn_##m##_2, false, m, 2)
+#define TILE_TN_FETCH(m) TILE_TN(tile_tn_##m##_fetch, true, m, 2)
 HEIGHTS(TILE_TN_HALF)
 HEIGHTS(TILE_TN_PANEL)
+HEIGHTS(TILE_TN_FETCH)
 #define NAME_TN_HALF(m) tile_tn_##m##_1,
 #define NAME_TN_PANEL(m) tile_tn_##m##_2,
-static const tile_tn_fn half_tiles_tn[MR + 1] = {0, HEIGHTS(NAME_TN_HALF)};
-static const tile_tn_fn panel_tiles_tn[MR + 1] = {0, HEIGHTS(NAME_TN_PANEL)};
+#define NAME_TN_FETCH(m) tile_tn_##m##_fetch,
+static const tile_tn_fn half_tiles_tn[MR + 1] = {0, HEIGHTS(NAME_TN_HALF)},
+                        panel_tiles_tn[MR + 1] = {0, HEIGHTS(NAME_TN_PANEL)},
+                        fetch_tiles_tn[MR + 1] = {0, HEIGHTS(NAME_TN_FETCH)};
 
 /* x (n, cols) ld ldx -> slivers of MR columns, each (n, MR) contiguous; the last may be narrower, its rows
  * still MR apart */
@@ -375,44 +416,57 @@ INLINE void fetch_tile(const fnn_task *t, int64_t at, int64_t m) {
 /* x (rows, K), dy (rows, N) -> items [lo, hi) of the gradient (K, N) in the kernel's layout, `rows` being the
  * whole batch.
  *
- * A tile is built in the output, or in scratch where an update follows. Panels of dy and strips of x
- * (TILES_TN tiles) are packed there too. A batch of more than ROWS_TN rows passes in blocks, while the
- * partial sums of the strip's tiles in PANELS_TN panels wait. */
+ * A tile is built in the output, or in scratch where an update follows. Panels of dy and strips of x are packed
+ * there too. A batch of more than ROWS_TN rows passes in blocks, while the partial sums of the strip's TILES_TN
+ * tiles in PANELS_TN panels wait; with fewer rows none wait, and a strip is as long as scratch has room for. */
 static void k_matmul_tn(const fnn_task *t, int64_t lo, int64_t hi, void *scratch) {
-    enum { TILE_SIZE = MR * NR, STRIP = TILES_TN * MR * ROWS_TN, PANEL = ROWS_TN * NR };
-    _Static_assert((STRIP + PANEL + TILES_TN * PANELS_TN * TILE_SIZE) * sizeof(REAL) <= FNN_SCRATCH,
-                   "does not fit");
+    enum { TILE_SIZE = MR * NR, PANEL = ROWS_TN * NR, SUMS = TILES_TN * PANELS_TN * TILE_SIZE,
+           ROOM = (int)(FNN_SCRATCH / sizeof(REAL)) - PANEL };
+    _Static_assert(TILES_TN * MR * ROWS_TN + SUMS <= ROOM, "does not fit");
     const fnn_layout *l = &t->layout;
     const int64_t K = l->rows, tiles_k = l->tiles_k, rows = t->step->rows * t->in[0].lead,
                   block = piece(rows, ROWS_TN);
     const int64_t first = lo / tiles_k, end = (hi - 1) / tiles_k + 1,
-                  chunk = block < rows ? PANELS_TN : end - first;
+                  chunk = block < rows ? PANELS_TN : end - first,
+                  tiles = block < rows ? TILES_TN : (ROOM - TILE_SIZE) / (MR * rows);
     const int64_t ldx = t->in[0].ld, ldy = t->in[1].ld;
     const bool pack = hi - lo >= 6 * tiles_k && block * ldx > PACK_TN;
-    REAL *xp = scratch, *yp = xp + STRIP, *sums = yp + PANEL, *out = t->update ? NULL : t->out[0].p;
+    REAL *yp = scratch, *sums = yp + PANEL, *xp = sums + (block < rows ? SUMS : TILE_SIZE),
+         *out = t->update ? NULL : t->out[0].p;
     for (int64_t p = first; p < end; p += chunk) {
         const int64_t p_end = p + chunk < end ? p + chunk : end;
-        for (int64_t s = 0; s < tiles_k; s += TILES_TN) {
-            const int64_t s_end = s + TILES_TN < tiles_k ? s + TILES_TN : tiles_k;
+        for (int64_t s = 0; s < tiles_k; s += tiles) {
+            const int64_t s_end = s + tiles < tiles_k ? s + tiles : tiles_k;
             for (int64_t r = 0; r < rows; r += block) {
                 const int64_t n = r + block < rows ? block : rows - r;
                 const REAL *x = (const REAL *)t->in[0].p + r * ldx, *dy = (const REAL *)t->in[1].p + r * ldy;
+                /* What is packed next: the same strip of the next block, or the next one of the first. */
+                const REAL *x_next = r + block < rows ? x + block * ldx + s * MR
+                                                      : (const REAL *)t->in[0].p + s_end % tiles_k * MR;
                 if (pack) pack_strip(n, x + s * MR, ldx, (s_end * MR < K ? s_end * MR : K) - s * MR, xp);
                 for (int64_t q = p; q < p_end; q++) {
                     const int64_t i_first = q * tiles_k + s < lo ? lo - q * tiles_k : s;
                     const int64_t i_end = q * tiles_k + s_end > hi ? hi - q * tiles_k : s_end,
                                   cols = l->cols - q * NR;
-                    const tile_tn_fn *run = cols > VL ? panel_tiles_tn : half_tiles_tn;
+                    const tile_tn_fn *run = cols <= VL ? half_tiles_tn : pack ? fetch_tiles_tn : panel_tiles_tn;
                     if (i_first >= i_end) continue;
                     pack_panel(n, dy + q * NR, ldy, cols, yp);
+                    const int64_t share = (n + i_end - i_first - 1) / (i_end - i_first);
                     for (int64_t i = i_first; i < i_end; i++) {
                         const int64_t m = K - i * MR < MR ? K - i * MR : MR,
                                       at = (q * l->stride_k + i * MR) * NR;
                         REAL *g = out ? out + at
-                                      : sums + (block < rows ? (q - p) * TILES_TN + i - s : 0) * TILE_SIZE;
+                                      : sums + (block < rows ? (q - p) * tiles + i - s : 0) * TILE_SIZE;
                         if (r + block >= rows) fetch_tile(t, at, m);
-                        if (pack) run[m](n, xp + (i - s) * MR * n, MR, yp, g, r > 0);
-                        else run[m](n, x + i * MR, ldx, yp, g, r > 0);
+                        const int64_t turn = (q - p) * (s_end - s) + i - s;
+                        const fetch_tn ahead = {
+                            .x = x_next + turn % FETCH_STEPS * ((n + FETCH_STEPS - 1) / FETCH_STEPS) * ldx +
+                                 turn / FETCH_STEPS * LINE,
+                            .y = dy + (i - i_first) * share * ldy + (q + 1 < p_end ? q + 1 : p) * NR,
+                            .ldx = ldx,
+                            .ldy = ldy};
+                        if (pack) run[m](n, xp + (i - s) * MR * n, MR, yp, g, r > 0, &ahead);
+                        else run[m](n, x + i * MR, ldx, yp, g, r > 0, NULL);
                         if (r + block >= rows) finish_tile(t, at, cols, m, g);
                     }
                 }
