@@ -63,13 +63,13 @@ for entry in graph.metadata_props:
 
 # %%
 # ``fastnn view digits.onnx``, or ``fnn.onnx.view(model)``, draws the graph in `Netron <https://netron.app>`_, where that is
-# installed (``pip install netron``): a box for each operator with the sizes of its weights, a name and shape at each arrow. A click
+# installed (``pip install netron``): a box for each operator with the sizes of its weights, and a shape at each arrow. A click
 # on a box shows the layer's name and the numbers themselves, one on an input the names of the classes.
 #
 # Back
 # ----
 #
-# ``from_onnx`` gives a model that can be trained. A product and its bias become a Dense layer, with the activation that follows;
+# ``from_onnx`` gives a model that can be trained. A product and its bias become a Dense layer, with the activation after it;
 # what fastnn has no layer for becomes one made of ``fastnn.ops``.
 
 back = fnn.from_onnx(path)
@@ -77,8 +77,8 @@ back.summary()
 print(f"largest difference {np.abs(back.predict(X[test], verbose=0) - ours).max():.1e}, classes {back.class_names}")
 
 # %%
-# It knows nothing yet of the digits from 5 to 9. Now it learns them too, from where it stands; the file had no dropout any more,
-# and the loss is chosen anew.
+# It knows nothing yet of the digits from 5 to 9. Now it learns them too, from where it stands; the file has no dropout, and the
+# loss is chosen anew.
 
 back.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 print(f"accuracy on all before {back.evaluate(X[test], y[test], verbose=0)[1]:.3f}")
@@ -100,5 +100,5 @@ print(f"accuracy on all after  {back.evaluate(X[test], y[test], verbose=0)[1]:.3
 #    model = fnn.from_onnx(onnx_model, outputs=["probabilities"])                  # the other output are labels
 #
 # The first dimension of an input is the batch. What would mix samples, and operators that fastnn does not have, are listed in
-# an ``UnsupportedError``, each with the name of its node. A file that comes from somewhere else cannot do harm: nothing in it is
-# run, paths to other files may not leave its folder, and damaged files end in a ``FileFormatError``.
+# an ``UnsupportedError``, each with the name of its node. A file from somewhere else cannot do harm: nothing in it is run,
+# paths to other files may not leave its folder, and damaged files end in a ``FileFormatError``.
