@@ -168,6 +168,24 @@ def test_warm_start_keeps_the_state_of_the_optimizer(digits):
     assert halves.loss_curve_[8] > halves.loss_curve_[7]
 
 
+def test_warm_start_after_other_arguments(digits):
+    x, y = digits
+    model = MLPClassifier(warm_start=True, **SMALL).fit(x, y)
+    before = model.predict_proba(x)
+    for wrong in ({"hidden_layer_sizes": (13,)}, {"hidden_layer_sizes": (12, 12)}, {"normalization": "batch"}):
+        with pytest.raises(ArgumentError, match="hidden_layer_sizes or another normalization do not fit"):
+            model.set_params(**wrong).fit(x, y)
+        model.set_params(hidden_layer_sizes=[12], normalization=None)
+        np.testing.assert_array_equal(model.predict_proba(x), before)
+        assert model.n_layers_ == 3
+    for given in ({"early_stopping": True}, {"early_stopping": False}, {"solver": "lbfgs"}, {"solver": "adam"}):
+        model.set_params(**given).fit(x, y)
+        assert (model.best_loss_ is None) == model.early_stopping
+    assert model.loss_ < -np.log(before[np.arange(len(y)), y]).mean() and len(model.loss_curve_) == 32
+    first = MLPClassifier(warm_start=True, solver="lbfgs", **SMALL).fit(x, y)
+    assert len(first.set_params(solver="adam").fit(x, y).loss_curve_) == 8
+
+
 def test_several_labels_by_partial_fit(digits, rng):
     x, y = digits
     labels = np.stack([y % 2, y > 4], axis=1).astype(int)

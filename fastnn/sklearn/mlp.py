@@ -188,20 +188,25 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return True
 
     def _shaping(self):
-        return {name: getattr(self, name, None) for name in _SHAPING}
+        sizes = None if self.model is not None else network.hidden_layer_sizes(self)
+        return {name: getattr(self, name, None) for name in _SHAPING} | {"hidden_layer_sizes": sizes}
 
     def _start(self, dtype, sparse):
         """A fresh network, and what training counts from the start."""
-        self.__dict__.pop("validation_loss_curve_", None)
+        for name in ("loss_curve_", "validation_scores_", "validation_loss_curve_", "best_loss_", "best_validation_score_"):
+            self.__dict__.pop(name, None)
         self.t_ = self.n_iter_ = 0
         self.n_outputs_ = self._outputs_needed()
         self._build(dtype, sparse)
-        if self.solver == "lbfgs":
+
+    def _watch(self):
+        """What tells when to stop: the loss or a score, each from its own start."""
+        if not hasattr(self, "loss_curve_"):
+            self.loss_curve_, self.validation_scores_ = [], [] if self.early_stopping else None
+        elif self.early_stopping == (self.best_loss_ is None):
             return
-        self.loss_curve_, self.validation_scores_, self._stale = [], None, 0
-        self.best_loss_, self.best_validation_score_ = np.inf, None
-        if self.early_stopping:
-            self.validation_scores_, self.best_loss_, self.best_validation_score_ = [], None, -np.inf
+        self._stale = 0
+        self.best_loss_, self.best_validation_score_ = (None, -np.inf) if self.early_stopping else (np.inf, None)
 
     def _build(self, dtype, sparse):
         if self.model is None:
@@ -228,8 +233,15 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def _reshape(self):
         """A network for changed arguments with the weights of the old one."""
-        weights = self.model_.get_weights()
-        self._build(self.model_.dtype_policy, self.model_.inputs[0].sparse)
+        before, old = dict(self.__dict__), self.model_
+        weights = old.get_weights()
+        self._build(old.dtype_policy, old.inputs[0].sparse)
+        if [w.shape for w in weights] != [p.shape for p in self.model_.weights]:
+            self.__dict__.update(before)
+            raise ArgumentError(
+                f"{type(self).__name__} with warm_start or partial_fit goes on with its weights, which other "
+                "hidden_layer_sizes or another normalization do not fit; fit with warm_start=False"
+            )
         self.model_.set_weights(weights)
 
     def _check_outputs(self):
@@ -250,6 +262,7 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return train, held
 
     def _descend(self, X, targets, weights, validation_data, incremental, context, labels, metadata):
+        self._watch()
         count, rows, given, held = len(targets), None, None, None
         if validation_data is not None:
             given = held = self._validation(validation_data)
