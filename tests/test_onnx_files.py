@@ -58,6 +58,10 @@ def test_nodes_of_very_many_operands_are_refused(tmp_path):
     refused(tmp_path, fuzz_onnx._chain("Sum", 1, more=["x"] * 5000), UnsupportedError, "has 5,001 inputs, at most 4,096")
 
 
+def test_very_many_nodes_are_refused(tmp_path):
+    refused(tmp_path, fuzz_onnx._many(1, b"", 70_000), UnsupportedError, "has 70,001 nodes, at most 65,535")
+
+
 def test_attributes_of_very_many_entries_are_refused(tmp_path):
     content = fuzz_onnx._with_attribute(onnx.AttributeProto.FLOATS, 7, bytes(4 * 300_000))
     refused(tmp_path, content, UnsupportedError, "has 300,000 entries")
@@ -79,4 +83,4 @@ def test_numbers_of_every_type_are_read_from_either_field(kind, raw):
 @pytest.mark.parametrize("prepare,files", [(fuzz_onnx.sample, 300), (fuzz_onnx.bulky, 20)])
 def test_mutated_and_bulky_files_end_in_typed_errors(prepare, files, tmp_path):
     report = fuzz(prepare, files, keep=tmp_path, seconds=3)  # machines of tests may be slow
-    assert not report.failures and report.outcomes["FileFormatError"] > 5 and report.outcomes["read"] > 5, str(report)
+    assert not report.failures and report.outcomes["read"] > 5 and len(report.outcomes) > 2, str(report)

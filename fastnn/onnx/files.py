@@ -1,5 +1,6 @@
 """ONNX files as plain Python: what is in them is checked here, before anything is made of it."""
 
+import functools
 import math
 import mmap
 import os
@@ -165,6 +166,8 @@ def _graph(proto, tensors):
         (name, *_type_of(info)) for name, info in _named(found.input, "inputs").items() if name not in graph.initializers
     ]
     graph.outputs = list(_named(found.output, "outputs"))
+    if len(found.node) > MAX_NODES:
+        raise UnsupportedError(f"the ONNX model has {len(found.node):,} nodes, at most {MAX_NODES:,} are possible")
     nodes = [_node(n, opsets, tensors) for n in found.node]
     graph.nodes = _in_order(nodes, {name for name, *_ in graph.inputs} | set(graph.initializers))
     made = {name for node in nodes for name in node.outputs} | {i[0] for i in graph.inputs} | set(graph.initializers)
@@ -215,7 +218,7 @@ def _node(proto, opsets, tensors):
         raise UnsupportedError(f"{node.label} has {len(node.inputs):,} inputs, at most {MAX_OPERANDS:,} are possible")
     node.opset = opsets.get(node.domain, 1)
     node.attributes, node.batch = {}, None
-    schema = _schema(node)
+    schema = None if node.domain else _schema(node.op, node.opset)
     for a in proto.attribute:
         if _text(a.name) in node.attributes:
             raise FileFormatError(f"{node.label} has the attribute {a.name!r} twice")
@@ -236,12 +239,13 @@ def _node(proto, opsets, tensors):
     return node
 
 
-def _schema(node):
-    """What ONNX says of the operator in this opset; None for one that it does not know."""
+@functools.lru_cache(1024)
+def _schema(op, opset):
+    """What ONNX says of an operator of its own in this opset; None for one that it does not know."""
     from onnx import defs
 
     try:
-        return None if node.domain else defs.get_schema(node.op, node.opset, "")
+        return defs.get_schema(op, opset, "")
     except defs.SchemaError:
         return None
 
@@ -272,8 +276,6 @@ def _attribute(node, proto, tensors):
 
 def _in_order(nodes, known):
     """The nodes in an order in which they can run; raises where there is none."""
-    if len(nodes) > MAX_NODES:
-        raise FileFormatError(f"the ONNX model has {len(nodes)} nodes, at most {MAX_NODES} are possible")
     made_by = {}
     for node in nodes:
         for name in filter(None, node.outputs):
