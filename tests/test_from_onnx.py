@@ -122,6 +122,18 @@ def test_frozen_models(rng, weights):
     assert difference <= {None: 1e-6, "bfloat16": 2e-2, "int8": 2e-3}[weights] * np.abs(frozen(x)).max()
 
 
+def test_lookups(rng):
+    words, numbers = fnn.Input((3,), dtype="string", name="words"), fnn.Input((1,), dtype="int64", name="numbers")
+    known = layers.StringLookup(vocabulary=["b", "a", "ü"], mask_token="", name="known")(words)
+    codes = layers.IntegerLookup(vocabulary=[7, -2], output_mode="one_hot", name="codes")(numbers)
+    vectors = layers.Flatten()(layers.Embedding(5, 2, name="vectors")(known))
+    model = fnn.Model([words, numbers], layers.Dense(2, name="out")(layers.Concatenate()([vectors, codes])))
+    back = fnn.from_onnx(fnn.onnx.to_onnx(model))
+    arrays = [np.array([["a", "", "x"], ["ü", "b", "b"]], object), np.array([[7], [3]])]
+    assert_same(model, back, arrays)
+    assert type(back.get_layer("known")).__name__ == "StringLookup" and len(back.trainable_weights) == 3
+
+
 # ---- files of others ----
 
 

@@ -56,6 +56,7 @@ class Operator(NamedTuple):
 
 
 OPERATORS: dict[str, Operator] = {}
+DOMAINS = {"LabelEncoder": "ai.onnx.ml"}  # where it is not that of ONNX itself
 
 
 def _reads(*names, **facts):
@@ -736,6 +737,11 @@ def _one_hot(n, indices, depth, values):
         indices = np.where(indices < 0, indices + depth, indices)
     hot = ops.one_hot(indices, depth, n.get("axis", -1))
     return ops.add(ops.multiply(hot, on - off), off)
+
+
+@_reads("LabelEncoder", result="int64", integers=True)
+def _label_encoder(n, x):
+    raise ArgumentError(f"{n.label} reads what is no input of the model")
 
 
 @_reads("Shape", "Size", result="int64", integers=True)

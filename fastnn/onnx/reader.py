@@ -27,16 +27,18 @@ from ..layers import (
     Embedding,
     Flatten,
     Input,
+    IntegerLookup,
     Layer,
     LayerNormalization,
     Operation,
     PReLU,
     Reshape,
+    StringLookup,
 )
 from ..model import Model
 from ..registry import snake_case
 from . import files
-from .operators import BATCH, COMPARISONS, FUNCTIONS, OPERATORS, activation_of, cast_to
+from .operators import BATCH, COMPARISONS, DOMAINS, FUNCTIONS, OPERATORS, activation_of, cast_to
 
 FOLDED_BYTES = 16 << 20  # of constants that are computed when the file is read, beside twice the file's own
 MAX_NAME = 120
@@ -259,7 +261,7 @@ class Reader:
         missing = [
             f"{node.label}: no operator of fastnn"
             for node in self.nodes
-            if node.op not in OPERATORS or node.domain
+            if node.op not in OPERATORS or node.domain != DOMAINS.get(node.op, "")
         ]
         if missing:
             shown = [*missing[:20], f"and {len(missing) - 20} more"] if len(missing) > 20 else missing
@@ -318,7 +320,7 @@ class Reader:
     def _inputs(self):
         made = []
         for name, type, shape in self.graph.inputs:
-            if type == "string":
+            if type == "string" and any(node.op != "LabelEncoder" for node in self.readers.get(name, ())):
                 raise UnsupportedError(f"the input {name!r} of the ONNX model is text; encode it before the model")
             if not shape:
                 raise UnsupportedError(f"the input {name!r} of the ONNX model is a single number, without samples")
@@ -328,7 +330,8 @@ class Reader:
                 )
             if len(shape) > MAX_RANK:
                 raise UnsupportedError(f"the input {name!r} of the ONNX model has more than {MAX_RANK} dimensions")
-            tensor = Input(shape[1:], dtype="int32" if type in _INTEGERS else None, name=self.name(name))
+            kind = "int32" if type in _INTEGERS else "string" if type == "string" else None
+            tensor = Input(shape[1:], dtype=kind, name=self.name(name))
             self.values[name], self.types[name] = tensor, type
             made.append(tensor)
         return made
@@ -788,10 +791,31 @@ def _cast(reader, node, operands):
     return node, Operation.apply("cast", [x, "bool" if kinds[1] == "b" else to], {}, reader.layer_name(node))
 
 
+def _label_encoder(reader, node, operands):
+    [x] = operands
+    text = "keys_strings" in node.attributes
+    keys, places = node.get("keys_strings" if text else "keys_int64s"), node.get("values_int64s")
+    default = node.get("default_int64", -1)
+    if not isinstance(x, Tensor) or x.call.inputs or not isinstance(keys, list) or not isinstance(places, list):
+        raise ArgumentError("is read where it gives integers for the text or integers of an input")
+    at = dict(zip(places, keys))
+    masked = at.pop(0, None) if default == 1 else None
+    first = default + 1
+    if len(keys) != len(places) or default not in (0, 1) or sorted(at) != list(range(first, first + len(at))) or not at:
+        raise ArgumentError("has other values than the places of its keys, from 1 or 2 on, and 0 or 1 for all others")
+    if (default == 1) != (masked is not None) or len(set(keys)) < len(keys):
+        raise ArgumentError("has no key for each place, or one twice")
+    make = StringLookup if text else IntegerLookup
+    vocabulary = [at[place] for place in sorted(at)]
+    oov = {} if masked is None else {"mask_token": masked}
+    return node, reader.call(lambda **kw: make(vocabulary=vocabulary, **oov, **kw), node, x)
+
+
 # Functions of (reader, node, operands) that give the node whose outputs are made and these, or None where a node is
 # no such layer.
 LAYERS = {
     "BatchNormalization": _batch_normalization, "Cast": _cast, "CastLike": _cast, "Concat": _concat, "Dropout": _dropout,
-    "Flatten": _flatten, "Gather": _gather, "Gemm": _gemm, "Identity": _identity, "LayerNormalization": _layer_normalization,
+    "Flatten": _flatten, "Gather": _gather, "Gemm": _gemm, "Identity": _identity, "LabelEncoder": _label_encoder,
+    "LayerNormalization": _layer_normalization,
     "MatMul": _matmul, "PRelu": _prelu, "Reshape": _reshape,
 }  # fmt: skip
