@@ -43,6 +43,7 @@ from .operators import BATCH, COMPARISONS, DOMAINS, FUNCTIONS, OPERATORS, activa
 FOLDED_BYTES = 16 << 20  # of constants that are computed when the file is read, beside twice the file's own
 MAX_NAME = 120
 MAX_STEPS = 1 << 14  # of nodes that layers have beside their own, all together
+_REALS = (1, 10, 11, 16)  # of TensorProto.DataType
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 
 
@@ -215,7 +216,7 @@ class Reader:
         for node in self.nodes:
             for name in filter(None, node.inputs):
                 self.readers.setdefault(name, []).append(node)
-        self._done = set()
+        self._done, self._between = set(), {}
         sizes = [i[2][0] for i in graph.inputs if i[2]]
         self.batch = sizes[0] if sizes and all(s == sizes[0] for s in sizes) else None
         for node in self.nodes:
@@ -544,16 +545,29 @@ class Reader:
     # -- looking ahead --
 
     def follower(self, node, *ops):
-        """The node that alone reads what `node` makes, if it is one of these operators."""
-        name = node.outputs[0]
-        readers = self.readers.get(name, [])
-        if len(readers) != 1 or name in self.outputs or readers[0].inputs.count(name) != 1 or readers[0].domain:
-            return None
-        return readers[0] if not ops or readers[0].op in ops else None
+        """The node that alone reads the reals that `node` makes, if it is one of these operators, and under which name.
+
+        What changes nothing between the two is left out.
+        """
+        between = []
+        while True:
+            name = node.outputs[0]
+            readers = self.readers.get(name, [])
+            if len(readers) != 1 or name in self.outputs or readers[0].inputs.count(name) != 1 or readers[0].domain:
+                return None, name
+            [node] = readers
+            if node.op != "Identity" and (node.op != "Cast" or node.get("to") not in _REALS):
+                break
+            between.append(node)
+        if ops and node.op not in ops:
+            return None, name
+        self._between[id(node)] = between
+        return node, name
 
     def absorb(self, *nodes):
-        """These nodes are part of another one's layer."""
-        self._done.update(map(id, nodes))
+        """These nodes, and those that `follower` passed on its way to them, are part of another one's layer."""
+        for node in nodes:
+            self._done.update(map(id, (node, *self._between.get(id(node), ()))))
 
 
 def _plain_name(text):
@@ -590,13 +604,10 @@ def _reached(tensors):
 
 def _dense(reader, node, x, kernel, bias, last):
     """A Dense of the node `last`, and the activation that follows."""
-    activation, after = None, reader.follower(last)
-    if after is not None and after.domain == "":
-        activation = activation_of(after, x.ndim)
-    if activation is None:
-        after = last
-    parts = [node, last, after]
-    reader.absorb(*parts)
+    after, _ = reader.follower(last)
+    activation = None if after is None else activation_of(after, x.ndim)
+    after = last if activation is None else after
+    reader.absorb(node, last, after)
     names = [w.name for w in (kernel, bias) if w is not None]
     values = [kernel.array] + ([] if bias is None else [bias.array])
     made = reader.call(
@@ -645,9 +656,9 @@ def _matmul(reader, node, operands):
         return None
     if kernel.shape[0] != x.shape[-1]:
         raise ArgumentError(f"multiplies {x.shape[-1]} features with a kernel of shape {kernel.shape}")
-    add, bias = reader.follower(node, "Add"), None
+    (add, before), bias = reader.follower(node, "Add"), None
     if add is not None:
-        other = next(name for name in add.inputs if name != node.outputs[0])
+        other = next(name for name in add.inputs if name != before)
         if other in reader.values or other in reader.graph.initializers:
             value = reader.value(other)
             fits = isinstance(value, Weight) and value.array.ndim <= x.ndim and value.array.size == kernel.shape[1]
