@@ -382,6 +382,26 @@ def test_numbers_in_other_files(tmp_path):
             fnn.from_onnx(external(tmp_path, "w.bin", **entries))
 
 
+def test_large_numbers_in_another_file(tmp_path, rng):
+    kernel = rng.normal(size=(600, 600)).astype("float32")
+    nodes = [("Gemm", "x,w,b", "h", {"transB": 1}), ("Gemm", "h,w,b", "y", {"transB": 1})]
+    proto = graph(nodes, {"w": kernel, "b": kernel[0]}, inputs=[("x", TensorProto.FLOAT, ["batch", 600])])
+    onnx.save(proto, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    x = rng.normal(size=(3, 600)).astype("float32")
+    want = (x @ kernel.T + kernel[0]) @ kernel.T + kernel[0]
+    model = fnn.from_onnx(tmp_path / "m.onnx")
+    assert np.abs(model.predict(x, verbose=0) - want).max() <= 1e-5 * np.abs(want).max()
+    assert len(model.weights) == 2 and model.get_layer("gemm").count_params() == 600 * 601
+    proto = onnx.load(tmp_path / "m.onnx", load_external_data=False)
+    again = proto.graph.initializer.add()
+    again.CopyFrom(proto.graph.initializer[0])
+    again.name = "w2"
+    proto.graph.node[1].input[1] = "w2"
+    onnx.save(proto, tmp_path / "m.onnx")
+    with pytest.raises(errors.FileFormatError, match="other tensors take the same ones"):
+        fnn.from_onnx(tmp_path / "m.onnx")
+
+
 def test_files_that_unfold_are_refused_before_they_are_read(monkeypatch):
     many = b"\x0a\x00" * (1 << 18)  # empty nodes
     with pytest.raises(errors.FileFormatError, match="more than 131,072 parts"):

@@ -84,8 +84,10 @@ class Graph:
     """
 
     def array(self, name):
-        """The ndarray of an initializer."""
-        return self._tensors.array(self.initializers[name], f"the initializer {name!r}")
+        """The ndarray of an initializer, read anew at each call."""
+        again = name in self._read
+        self._read.add(name)
+        return self._tensors.array(self.initializers[name], f"the initializer {name!r}", again)
 
 
 def read(source):
@@ -158,6 +160,7 @@ def _graph(proto, tensors):
             "onnx.inliner.inline_local_functions"
         )
     graph.name, graph.producer, graph._tensors = _text(found.name), _text(proto.producer_name), tensors
+    graph._read = set()
     graph.metadata = {_text(entry.key): _text(entry.value) for entry in proto.metadata_props}
     graph.initializers = _named(found.initializer, "initializers")
     if found.sparse_initializer:
@@ -319,7 +322,7 @@ class _Tensors:
     def __init__(self, folder):
         self.folder, self._left = folder, {}
 
-    def array(self, proto, what):
+    def array(self, proto, what, again=False):
         """The ndarray of a TensorProto; bfloat16 as float32."""
         shape = tuple(proto.dims)
         if len(shape) > MAX_DIMS or any(d < 0 for d in shape):
@@ -333,7 +336,7 @@ class _Tensors:
             return self._shaped(np.array(texts, object), shape, count, what)
         dtype = np.dtype({"bfloat16": "uint16"}.get(name, name)).newbyteorder("<")
         if proto.data_location == _EXTERNAL:
-            array = self._external(proto, dtype, count, what)
+            array = self._external(proto, dtype, count, what, again)
         elif proto.HasField("raw_data"):
             raw = proto.raw_data
             if len(raw) != count * dtype.itemsize:
@@ -361,7 +364,7 @@ class _Tensors:
             raise FileFormatError(f"{what} has the shape {shape}, {count:,} elements, but {array.size:,} are there")
         return array.reshape(shape)
 
-    def _external(self, proto, dtype, count, what):
+    def _external(self, proto, dtype, count, what, again):
         where = {_text(entry.key): _text(entry.value) for entry in proto.external_data}
         location = where.get("location", "")
         if self.folder is None:
@@ -386,13 +389,13 @@ class _Tensors:
             with open(path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 # Tensors that share bytes would take more memory than the files.
-                left = self._left.setdefault(path, size)
-                if offset + length > size or length > left:
+                left = self._left.setdefault(os.path.realpath(path), size)
+                if offset + length > size or (length > left and not again):
                     raise FileFormatError(
                         f"{what} lies at bytes {offset:,} to {offset + length:,} of {location!r}, which has {size:,}"
                         + (", and other tensors take the same ones" if offset + length <= size else "")
                     )
-                self._left[path] -= length
+                self._left[os.path.realpath(path)] -= 0 if again else length
                 file.seek(offset)
                 return np.frombuffer(file.read(length), dtype)
         except OSError as error:

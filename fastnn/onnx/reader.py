@@ -42,6 +42,7 @@ from .operators import BATCH, COMPARISONS, DOMAINS, FUNCTIONS, OPERATORS, activa
 
 FOLDED_BYTES = 16 << 20  # of constants that are computed when the file is read, beside twice the file's own
 MAX_NAME = 120
+_HELD_BYTES = 1 << 20
 MAX_STEPS = 1 << 14  # of nodes that layers have beside their own, all together
 _REALS = (1, 10, 11, 16)  # of TensorProto.DataType
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -97,14 +98,22 @@ from_onnx.__doc__ = from_onnx.__doc__.replace("{operators}", ", ".join(sorted(OP
 
 
 class Weight:
-    """An array of the file that training changes."""
+    """An array of the file that training changes.
 
-    def __init__(self, name, array):
-        self.name, self.array = name, array
+    A large one that `load` gives is read anew where it is needed, so that few are in memory at a time.
+    """
+
+    def __init__(self, name, array, load=None):
+        self.name, self.shape, self.ndim, self.size, self.nbytes = name, array.shape, array.ndim, array.size, array.nbytes
+        self._load = load if load is not None and array.nbytes > _HELD_BYTES else lambda: array
 
     @property
-    def shape(self):
-        return self.array.shape
+    def array(self):
+        return self._load()
+
+    def release(self):
+        """Forget the numbers, once all layers have them."""
+        self._load = None
 
     @property
     def role(self):
@@ -302,6 +311,9 @@ class Reader:
             model = Model(inputs[0] if len(inputs) == 1 else inputs, one, name=self._model_name(), dtype=self.dtype)
         except (GraphError, ProgramError) as error:
             raise UnsupportedError(f"the graph of the ONNX model is none of a fastnn model: {error}") from error
+        for value in self.values.values():
+            if isinstance(value, Weight):
+                value.release()
         self._describe(model)
         return model
 
@@ -366,7 +378,7 @@ class Reader:
             self.types[name] = array.dtype.name
             self._budget += 2 * array.nbytes
             trains = array.dtype.kind == "f" and (array.ndim > 0 or self._own)
-            self.values[name] = Weight(name, array) if trains else array
+            self.values[name] = Weight(name, array, lambda: self.graph.array(name)) if trains else array
         return self.values[name]
 
     def bind(self, node, made, type=None):
@@ -486,7 +498,7 @@ class Reader:
         if not any(shape[:1] == (None,) for shape in step.shapes):
             return self.bind(node, [Part(step, i) for i in range(len(step.shapes))], type)
         for weight in step.weights:
-            self._spend(weight.array.nbytes)
+            self._spend(weight.nbytes)
         weights = [weight.name for weight in step.weights]
         made = self.call(lambda **kw: Nodes(step, **kw), node, step.tensors, weights, share=len(step.order) == 1)
         return self.bind(node, made if isinstance(made, list) else [made], type)
@@ -631,28 +643,29 @@ def _is_real(x, rank=None):
 def _gemm(reader, node, operands):
     x, kernel, bias = (*operands, None)[:3]
     scaled = node.get("alpha", 1.0) != 1 or (bias is not None and node.get("beta", 1.0) != 1)
-    if not _is_real(x, 2) or not isinstance(kernel, Weight) or kernel.array.ndim != 2 or node.get("transA", 0) or scaled:
+    if not _is_real(x, 2) or not isinstance(kernel, Weight) or kernel.ndim != 2 or node.get("transA", 0) or scaled:
         return None
-    array = kernel.array.T if node.get("transB", 0) else kernel.array
-    if array.shape[0] != x.shape[1]:
-        raise ArgumentError(f"multiplies {x.shape[1]} features with a kernel of shape {array.shape}")
-    bias = None if bias is None else _vector(bias, array.shape[1])
+    if node.get("transB", 0):
+        kernel = Weight(kernel.name, kernel.array.T, lambda stored=kernel: stored.array.T)
+    if kernel.shape[0] != x.shape[1]:
+        raise ArgumentError(f"multiplies {x.shape[1]} features with a kernel of shape {kernel.shape}")
+    bias = None if bias is None else _vector(bias, kernel.shape[1])
     if bias is None and len(operands) > 2 and operands[2] is not None:
         return None
-    return _dense(reader, node, x, Weight(kernel.name, array), bias, node)
+    return _dense(reader, node, x, kernel, bias, node)
 
 
 def _vector(value, size):
     """A bias of one number a unit, None for another one."""
     weight = _weight_of(value)
-    if weight is None or weight.array.size not in (1, size) or math.prod(weight.shape[-1:]) != weight.array.size:
+    if weight is None or weight.size not in (1, size) or math.prod(weight.shape[-1:]) != weight.size:
         return None
     return Weight(weight.name, np.broadcast_to(weight.array.reshape(-1), (size,)))
 
 
 def _matmul(reader, node, operands):
     x, kernel = operands
-    if not _is_real(x) or x.ndim < 2 or not isinstance(kernel, Weight) or kernel.array.ndim != 2:
+    if not _is_real(x) or x.ndim < 2 or not isinstance(kernel, Weight) or kernel.ndim != 2:
         return None
     if kernel.shape[0] != x.shape[-1]:
         raise ArgumentError(f"multiplies {x.shape[-1]} features with a kernel of shape {kernel.shape}")
@@ -661,7 +674,7 @@ def _matmul(reader, node, operands):
         other = next(name for name in add.inputs if name != before)
         if other in reader.values or other in reader.graph.initializers:
             value = reader.value(other)
-            fits = isinstance(value, Weight) and value.array.ndim <= x.ndim and value.array.size == kernel.shape[1]
+            fits = isinstance(value, Weight) and value.ndim <= x.ndim and value.size == kernel.shape[1]
             bias = _vector(value, kernel.shape[1]) if fits else None
     return _dense(reader, node, x, kernel, bias, node if bias is None else add)
 
@@ -717,7 +730,7 @@ def _gather(reader, node, operands):
     if not isinstance(indices, Tensor):
         return None
     weight = _weight_of(table)
-    if weight is None or weight.array.ndim != 2 or node.get("axis", 0) != 0 or indices.dtype != "int32":
+    if weight is None or weight.ndim != 2 or node.get("axis", 0) != 0 or indices.dtype != "int32":
         raise ArgumentError("picks by what depends on the inputs; fastnn picks rows of a table, by integers of an input")
     made = reader.call(
         lambda **kw: Embedding(*weight.shape, **kw), node, indices, [weight.name], [weight.array]
