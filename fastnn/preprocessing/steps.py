@@ -5,6 +5,7 @@ and is where a step that does not fit its columns is refused; `apply` makes them
 transformers give the numbers, and the names, that scikit-learn gives.
 """
 
+import inspect
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +57,15 @@ def _joined(name, labels):
 # ---- reading plain data ----
 
 
+def _made(what, function, described):
+    """What a function makes of a description, which must have its arguments."""
+    known = inspect.signature(function).parameters.values()
+    needed = {p.name for p in known if p.default is p.empty}
+    if not needed <= set(described) <= {p.name for p in known}:
+        raise ArgumentTypeError(f"{what} is described by {sorted(needed)}, got {sorted(described)!r:.200}")
+    return function(**described)
+
+
 def _list(owner, name, value, length=None):
     if not isinstance(value, list):
         raise ArgumentTypeError(f"{owner}: {name} must be a list, got {value!r:.80}")
@@ -103,9 +113,10 @@ class Impute:
 
     kind = "impute"
 
-    def __init__(self, fill, indicators=(), missing=None):
+    def __init__(self, fill, indicators=None, missing=None):
         self.fill = [v if v is None or isinstance(v, str) else _number(self.kind, "fill", v)
                      for v in _list(self.kind, "fill", fill)]  # fmt: skip
+        indicators = _list(self.kind, "indicators", [] if indicators is None else indicators)
         self.indicators = [_index(self.kind, "indicators", i, len(self.fill)) for i in indicators]
         if not (missing is None or isinstance(missing, str)):
             missing = _number(self.kind, "missing", missing)
@@ -256,7 +267,7 @@ class _Categories:
         for entry in _list(self.kind, "columns", columns):
             if not isinstance(entry, dict):
                 raise ArgumentTypeError(f"{self.kind}: a column is described by a dict, got {entry!r:.80}")
-            entry = self.checked(**entry)
+            entry = _made(f"{self.kind}: a column", self.checked, entry)
             self.columns.append(entry)
             try:
                 self._vocabularies.append(Vocabulary(_list(self.kind, "categories", entry["categories"])))
@@ -377,7 +388,7 @@ class Union:
     def __init__(self, parts, depth=0):
         self.parts = []
         for part in _list(self.kind, "parts", parts):
-            if not isinstance(part, dict) or set(part) - {"take", "steps", "prefix"}:
+            if not isinstance(part, dict) or not {"take", "steps"} <= set(part) <= {"take", "steps", "prefix"}:
                 raise ArgumentTypeError(
                     f"union: a part is a dict of 'take', 'steps' and 'prefix', got {part!r:.80}"
                 )
@@ -450,7 +461,7 @@ class Steps:
                 raise UnknownNameError.among("kind of step", kind, KINDS)
             if kind == Union.kind:
                 arguments["depth"] = depth
-            self.steps.append(KINDS[kind](**arguments))
+            self.steps.append(_made(kind, KINDS[kind], arguments))
 
     def get_config(self):
         return [{"kind": step.kind, **step.get_config()} for step in self.steps]
