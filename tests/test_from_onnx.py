@@ -166,6 +166,19 @@ def test_products_become_dense_layers_with_the_activation_after_them():
     assert np.allclose(model.predict(np.ones((1, 4), "float32"), verbose=0), 2 * W.sum(0) + 0.5 * B) and len(model.weights) == 2
 
 
+def test_nodes_that_read_one_weight_in_different_places(rng):
+    w = rng.normal(size=(4, 4)).astype("float32")
+    nodes = [("Sub", "x,v", "a"), ("Sub", "v,x", "b"), ("Transpose", "w", "t"), ("MatMul", "x,w", "c"), ("MatMul", "x,t", "d"),
+             ("Gemm", "x,w", "e", {"transB": 1}), ("Sub", "a,v", "f"), ("Sum", "x,v,x", "g"), ("MatMul", "a,w", "h")]  # fmt: skip
+    model = fnn.from_onnx(graph(nodes, {"w": w, "v": w[0]}, outputs=list("abcdefgh")))
+    x, v = rng.normal(size=(3, 4)).astype("float32"), w[0]
+    wanted = [x - v, v - x, x @ w, x @ w.T, x @ w.T, x - v - v, x + v + x, (x - v) @ w]
+    for got, want in zip(model.predict(x, verbose=0), wanted, strict=True):
+        assert np.allclose(got, want, atol=1e-6)
+    held = sorted(w.shape for w in model.trainable_weights)
+    assert held == [(4,)] * 3 + [(4, 4)] * 3  # the two Sub of x and v are one layer, and so are the two MatMul with w
+
+
 def test_old_forms_of_operators(rng):
     x = rng.normal(size=(3, 4)).astype("float32")
     old = [("Unsqueeze", "x", "a", {"axes": [1]}), ("ReduceSum", "a", "b", {"axes": [1], "keepdims": 0}),

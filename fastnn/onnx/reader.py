@@ -100,10 +100,12 @@ from_onnx.__doc__ = from_onnx.__doc__.replace("{operators}", ", ".join(sorted(OP
 class Weight:
     """An array of the file that training changes.
 
-    A large one that `load` gives is read anew where it is needed, so that few are in memory at a time.
+    A large one that `load` gives is read anew where it is needed, so that few are in memory at a time. `name` is that of
+    the initializer, `source` what the graph calls this form of it.
     """
 
-    def __init__(self, name, array, load=None):
+    def __init__(self, name, array, load=None, source=None):
+        self.source = source or name
         self.name, self.shape, self.ndim, self.size, self.nbytes = name, array.shape, array.ndim, array.size, array.nbytes
         self._load = load if load is not None and array.nbytes > _HELD_BYTES else lambda: array
 
@@ -419,7 +421,7 @@ class Reader:
             if not depends and operator.moves and isinstance(operands[0], Weight):
                 array = np.asarray(operator.function(node, *(o.array if isinstance(o, Weight) else o for o in operands)))
                 if array.dtype.kind == "f":
-                    self.bind(node, [Weight(operands[0].name, array)], type)
+                    self.bind(node, [Weight(operands[0].name, array, source=node.outputs[0])], type)
                     return
             self._emit(node, operator, operands, type)
         else:
@@ -499,23 +501,23 @@ class Reader:
             return self.bind(node, [Part(step, i) for i in range(len(step.shapes))], type)
         for weight in step.weights:
             self._spend(weight.nbytes)
-        weights = [weight.name for weight in step.weights]
-        made = self.call(lambda **kw: Nodes(step, **kw), node, step.tensors, weights, share=len(step.order) == 1)
+        share = len(step.order) == 1
+        made = self.call(lambda **kw: Nodes(step, **kw), node, step.tensors, step.weights, share=share)
         return self.bind(node, made if isinstance(made, list) else [made], type)
 
     def call(self, make, node, inputs, weights=(), values=(), share=True, more=()):
         """A layer called on a Tensor or a list of them, with the values of its weights.
 
-        `make(name=..., dtype=...)` is the layer; `weights` are the names of what it holds in the file: nodes that hold the same
-        and are equal otherwise become one layer that is called several times.
+        `make(name=..., dtype=...)` is the layer; `weights` are what it holds of the file: nodes that read the same in the
+        same places and are equal otherwise become one layer that is called several times.
         """
         key = None
         if share and weights:
-            attributes = {k: v.tobytes() if isinstance(v, np.ndarray) else str(v) for k, v in node.attributes.items()}
-            shapes = [t.shape for t in (inputs if isinstance(inputs, list) else [inputs])]
-            given = [self.values.get(name) for name in node.inputs]
-            constants = [v.tobytes() for v in given if isinstance(v, np.ndarray) and v.dtype != object]
-            key = (node.op, tuple(weights), str(sorted(attributes.items())), str(shapes), str(constants), str(more))
+            tensors = inputs if isinstance(inputs, list) else [inputs]
+            places = {id(t): i for i, t in enumerate(tensors)}
+            read = [places.get(id(self.values.get(name)), name) for name in node.inputs]
+            attributes = sorted((k, v.tobytes() if isinstance(v, np.ndarray) else v) for k, v in node.attributes.items())
+            key = str((node.op, read, [w.source for w in weights], attributes, [t.shape for t in tensors], more))
             if key in self._shared:
                 return self._shared[key](inputs)
         layer = make(name=self.layer_name(node, weights), dtype=self.dtype)
@@ -545,10 +547,8 @@ class Reader:
     def layer_name(self, node, weights=()):
         """The name of a node's layer: its scope, else that of its weights."""
         scope, _, last = node.name.strip("/").rpartition("/")
-        if not scope and weights and "." in weights[0]:
-            scope = weights[0].rpartition(".")[0]
-        if not scope and weights and "/" in weights[0]:
-            scope = weights[0].rpartition("/")[0]
+        held = weights[0].name if weights else ""
+        scope = scope or held.rpartition("." if "." in held else "/")[0]
         plain = scope or last or snake_case(node.op)
         if scope and _plain_name(scope) in self._names:
             plain = f"{scope}_{snake_case(node.op)}"
@@ -620,20 +620,20 @@ def _dense(reader, node, x, kernel, bias, last):
     activation = None if after is None else activation_of(after, x.ndim)
     after = last if activation is None else after
     reader.absorb(node, last, after)
-    names = [w.name for w in (kernel, bias) if w is not None]
+    held = [w for w in (kernel, bias) if w is not None]
     values = [kernel.array] + ([] if bias is None else [bias.array])
     made = reader.call(
         lambda **kw: Dense(kernel.shape[1], activation, use_bias=bias is not None, **kw),
-        node, x, names, values, more=(str(activation),),
+        node, x, held, values, more=(str(activation),),
     )  # fmt: skip
     return after, made
 
 
-def _weight_of(value, name="constant"):
-    """A Weight, also of a constant."""
+def _weight_of(value):
+    """A Weight, also of a constant, without name."""
     if isinstance(value, Weight):
         return value
-    return Weight(name, value) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else None
+    return Weight("", value) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else None
 
 
 def _is_real(x, rank=None):
@@ -646,7 +646,7 @@ def _gemm(reader, node, operands):
     if not _is_real(x, 2) or not isinstance(kernel, Weight) or kernel.ndim != 2 or node.get("transA", 0) or scaled:
         return None
     if node.get("transB", 0):
-        kernel = Weight(kernel.name, kernel.array.T, lambda stored=kernel: stored.array.T)
+        kernel = Weight(kernel.name, kernel.array.T, lambda stored=kernel: stored.array.T, kernel.source)
     if kernel.shape[0] != x.shape[1]:
         raise ArgumentError(f"multiplies {x.shape[1]} features with a kernel of shape {kernel.shape}")
     bias = None if bias is None else _vector(bias, kernel.shape[1])
@@ -660,7 +660,7 @@ def _vector(value, size):
     weight = _weight_of(value)
     if weight is None or weight.size not in (1, size) or math.prod(weight.shape[-1:]) != weight.size:
         return None
-    return Weight(weight.name, np.broadcast_to(weight.array.reshape(-1), (size,)))
+    return Weight(weight.name, np.broadcast_to(weight.array.reshape(-1), (size,)), source=weight.source)
 
 
 def _matmul(reader, node, operands):
@@ -700,7 +700,7 @@ def _batch_normalization(reader, node, operands):
         x = Operation.apply("swapaxes", [x, 1, -1], {}, reader.name(f"{node.name or 'batch_normalization'}_in"))
     made = reader.call(
         lambda **kw: BatchNormalization(epsilon=epsilon, center=use_bias, scale=use_scale, **kw),
-        node, x, [w.name for w in (scale, bias, mean, variance) if w.name != "constant"], values,
+        node, x, [w for w in (scale, bias, mean, variance) if w.name], values,
     )  # fmt: skip
     if x.ndim > 2:
         made = Operation.apply("swapaxes", [made, 1, -1], {}, reader.name(f"{node.name or 'batch_normalization'}_out"))
@@ -720,7 +720,7 @@ def _layer_normalization(reader, node, operands):
     epsilon = float(node.get("epsilon", 1e-5))
     made = reader.call(
         lambda **kw: LayerNormalization(epsilon=epsilon, center=beta is not None, scale=use_scale, **kw),
-        node, x, [w.name for w in (gamma, beta) if w is not None and w.name != "constant"], values,
+        node, x, [w for w in (gamma, beta) if w is not None and w.name], values,
     )  # fmt: skip
     return node, made
 
@@ -733,7 +733,7 @@ def _gather(reader, node, operands):
     if weight is None or weight.ndim != 2 or node.get("axis", 0) != 0 or indices.dtype != "int32":
         raise ArgumentError("picks by what depends on the inputs; fastnn picks rows of a table, by integers of an input")
     made = reader.call(
-        lambda **kw: Embedding(*weight.shape, **kw), node, indices, [weight.name], [weight.array]
+        lambda **kw: Embedding(*weight.shape, **kw), node, indices, [weight], [weight.array]
     )
     return node, made
 
@@ -752,7 +752,7 @@ def _prelu(reader, node, operands):
         return None
     shared = [i + 1 for i, (a, d) in enumerate(zip(shape, x.shape[1:])) if a == 1 and d != 1]
     made = reader.call(
-        lambda **kw: PReLU(shared_axes=shared or None, **kw), node, x, [alpha.name], [alpha.array.reshape(shape)]
+        lambda **kw: PReLU(shared_axes=shared or None, **kw), node, x, [alpha], [alpha.array.reshape(shape)]
     )
     return node, made
 
