@@ -91,7 +91,8 @@ def from_onnx(source, outputs=None):
     return Reader(files.read(source), outputs).model()
 
 
-from_onnx.__doc__ = from_onnx.__doc__.replace("{operators}", ", ".join(sorted(OPERATORS)))  # type: ignore[union-attr]
+if from_onnx.__doc__:  # python -OO leaves none
+    from_onnx.__doc__ = from_onnx.__doc__.replace("{operators}", ", ".join(sorted(OPERATORS)))
 
 
 # ---- what a name of the graph stands for, beside Tensors of the model and arrays ----
