@@ -369,7 +369,8 @@ static int report_fault(fnn_session *s, int threads, fnn_error *err) {
 
 static int one_step(fnn_session *s, double lr, int threads, fnn_error *err) {
     bool training = s->mode == FNN_TRAIN;
-    if (s->next.step == s->steps_done) {
+    s->foreseen = s->next.step == s->steps_done;
+    if (s->foreseen) {
         fnn_batch chosen = s->next;
         s->next = s->batch;
         s->batch = chosen;

@@ -55,39 +55,9 @@ static uint8_t swap8(uint8_t x) { return x; }
 MAKE_REALS(to_float, float)
 MAKE_REALS(to_double, double)
 
-/* A float64 beyond float32's range becomes infinite on the way and is reported as such. The exponent of what is
- * not finite is all ones: one more carries into the sign. */
-static bool all_finite32(const float *x, int64_t n) {
-    enum { TOGETHER = 16 };
-    uint32_t bits[TOGETHER], bad[TOGETHER] = {0}, any = 0;
-    for (; n >= TOGETHER; x += TOGETHER, n -= TOGETHER) {
-        memcpy(bits, x, sizeof bits);
-        for (int k = 0; k < TOGETHER; k++) bad[k] |= (bits[k] & 0x7f800000u) + 0x00800000u;
-    }
-    for (int k = 0; k < TOGETHER; k++) any |= bad[k];
-    for (; n > 0; x++, n--) {
-        memcpy(bits, x, sizeof *bits);
-        any |= (*bits & 0x7f800000u) + 0x00800000u;
-    }
-    return any >> 31 == 0;
-}
-
-static bool all_finite64(const double *x, int64_t n) {
-    uint64_t bad = 0;
-    for (int64_t i = 0; i < n; i++) {
-        uint64_t bits;
-        memcpy(&bits, x + i, 8);
-        bad |= (bits & 0x7ff0000000000000u) + 0x0010000000000000u;
-    }
-    return bad >> 63 == 0;
-}
-
-static bool all_finite(fnn_type type, const void *x, int64_t n) {
-    return type == TYPE_F32 ? all_finite32(x, n) : all_finite64(x, n);
-}
-
 /* One run of elements that have one stride between them. Returns false at the first that is no class index,
- * given back in *bad; that reals are finite is not looked at here. */
+ * given back in *bad; that reals are finite is not looked at here. A
+ * float64 beyond float32's range becomes infinite on the way and is reported as such. */
 static bool take_run(const fnn_array *a, const fnn_port *port, fnn_type type, void *to, const char *from,
                      int64_t stride, int64_t n, double *bad) {
     bool plain = stride == dtype_size[a->dtype] && !a->swapped;
@@ -201,7 +171,7 @@ static void check_rows(const fnn_session *s, const fnn_port *port, int64_t lo, i
     const int64_t *sample = s->step.sample;
     for (int64_t r = lo; s->pass.check_finite && r < hi; r++) {
         const char *row = (const char *)port->array.data + sample[r] * port->array.strides[0];
-        if (all_finite(type, row, port->view.lead * port->view.cols)) continue;
+        if (s->model->kernels->all_finite(row, port->view.lead * port->view.cols)) continue;
         report_row(port->tensor, type, row, sample[r], fault);
         return;
     }
@@ -218,14 +188,14 @@ const void *fnn_csr_values(const fnn_csr *m, fnn_type type, int64_t i, int64_t n
 }
 
 /* The first value in [first, end) that is not finite as a number of `type`; end where all are. */
-static int64_t first_bad_value(const fnn_csr *m, fnn_type type, int64_t first, int64_t end) {
+static int64_t first_bad_value(const fnn_kernels *k, const fnn_csr *m, fnn_type type, int64_t first, int64_t end) {
     enum { PIECE = 256 };
     double converted[PIECE];
     for (int64_t n; first < end; first += n) {
         n = end - first < PIECE ? end - first : PIECE;
-        if (!all_finite(type, fnn_csr_values(m, type, first, n, converted), n)) break;
+        if (!k->all_finite(fnn_csr_values(m, type, first, n, converted), n)) break;
     }
-    while (first < end && all_finite(type, fnn_csr_values(m, type, first, 1, converted), 1)) first++;
+    while (first < end && k->all_finite(fnn_csr_values(m, type, first, 1, converted), 1)) first++;
     return first;
 }
 
@@ -273,7 +243,7 @@ static void gather_sparse(const fnn_session *s, const fnn_port *port, int64_t lo
                         (double)fnn_index_at(m->indices, m->index_dtype, column), "bad column");
             return;
         }
-        const int64_t value = check ? first_bad_value(m, real, first, end) : end;
+        const int64_t value = check ? first_bad_value(s->model->kernels, m, real, first, end) : end;
         if (value < end) {
             double bad;
             to_double(&bad, (const char *)m->data + value * dtype_size[m->dtype], 0, 1, m->dtype, false);
@@ -309,15 +279,17 @@ void fnn_gather(fnn_session *s, int index, int64_t lo, int64_t hi, fnn_error *fa
     const size_t size = fnn_type_size(type),
                  bytes = (size_t)elements * size;
     const bool check = type != TYPE_I32 && s->pass.check_finite;
+    bool (*all_finite)(const void *, int64_t) = s->model->kernels->all_finite;
     double bad = 0;
     int64_t checked = lo;
     const int lines = lines_of(port);
     int64_t n, step;
     const bool one_run = find_run(&port->array, 1, &n, &step) == 1;
-    for (int64_t r = lo; r < hi && r < lo + AHEAD; r++) FORESEE(data + row[r] * stride, lines, 3);
+    const int64_t seen = s->foreseen ? lo + NEXT : lo;
+    for (int64_t r = seen; r < hi && r < seen + AHEAD; r++) FORESEE(data + row[r] * stride, lines, 3);
     for (int64_t r = lo; r < hi; r++) {
         char *to = (char *)v->p + (size_t)r * bytes;
-        if (r + AHEAD < hi) FORESEE(data + row[r + AHEAD] * stride, lines, 3);
+        if (r >= seen && r + AHEAD < hi) FORESEE(data + row[r + AHEAD] * stride, lines, 3);
         if (!(one_run ? take_run(&port->array, port, type, to, data + row[r] * stride, step, n, &bad)
                       : take_sample(port, type, 1, &to, data + row[r] * stride, &bad))) {
             fnn_fail_at(fault, FNN_ERR_DATA, port->tensor, row[r], bad, "bad value in the data");
@@ -325,11 +297,11 @@ void fnn_gather(fnn_session *s, int index, int64_t lo, int64_t hi, fnn_error *fa
         }
         if (!check || (r + 1 < hi && (size_t)(r + 1 - checked) * bytes < CHECKED)) continue;
         /* Gaps between rows hold zeros. */
-        if (!all_finite(type, (char *)v->p + (size_t)checked * bytes, (r + 1 - checked) * elements)) break;
+        if (!all_finite((char *)v->p + (size_t)checked * bytes, (r + 1 - checked) * elements)) break;
         checked = r + 1;
     }
     if (!check || checked == hi) return;
-    while (all_finite(type, (char *)v->p + (size_t)checked * bytes, elements)) checked++;
+    while (all_finite((char *)v->p + (size_t)checked * bytes, elements)) checked++;
     report_row(port->tensor, type, (char *)v->p + (size_t)checked * bytes, row[checked], fault);
 }
 

@@ -182,6 +182,7 @@ typedef struct {
     fnn_kernel mixed_matmul, mixed_matmul_nt, mixed_matmul_tn; /* in place of those in run where a program is mixed */
     fnn_update update[OP_COUNT];     /* optimizers only */
     fnn_prepare prepare[OP_COUNT];
+    bool (*all_finite)(const void *x, int64_t n);    /* n elements of this table's type */
     void (*perceptron_decide)(const fnn_perceptron *p, void *out);   /* out (n, units) */
     void (*perceptron_learn)(const fnn_perceptron *p, int64_t *mistakes, double *losses);
 } fnn_kernels;
@@ -322,6 +323,7 @@ struct fnn_session {
     fnn_step step;
     int64_t *chosen;                 /* what the two batches point into */
     fnn_batch batch, next;           /* next is chosen, and foreseen, while the one before it is at work */
+    bool foreseen;                   /* the batch at work was */
     const int64_t *selected;         /* see fnn_select; NULL: all rows */
     int64_t n_selected, highest_selected;
     int64_t asked;                   /* pieces that were asked for, see fnn_read_ahead */

@@ -42,5 +42,6 @@ const fnn_kernels JOIN3(fnn_kernels_, FNN_ISA, REAL_BITS) = {
 #define PREPARE(name) [OP_##name] = name##_prepare,
     .update = {UPDATES(UPDATE)},
     .prepare = {UPDATES(PREPARE)},
+    .all_finite = all_finite,
     .perceptron_decide = perceptron_decide, .perceptron_learn = perceptron_learn,
 };
