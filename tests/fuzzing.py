@@ -9,7 +9,6 @@ import copy
 import faulthandler
 import multiprocessing
 import os
-import resource
 import shutil
 import sys
 import tempfile
@@ -150,6 +149,8 @@ def _memory(name):
 
 def _measured(call, limit):
     """(result, error, seconds, bytes): of the processor, and by which the memory grew at its peak."""
+    import resource  # not on Windows, where the functions above are of use
+
     before = _memory("VmRSS")
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the peak begins anew

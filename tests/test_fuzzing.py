@@ -57,6 +57,6 @@ def test_the_fuzzer_sees_every_fault(tmp_path):
 
 @pytest.mark.parametrize("what", fuzz_files.PREPARE)
 def test_files_end_in_typed_errors(what, tmp_path):
-    pytest.importorskip({"arrays": "polars", "csv": "polars", "parquet": "polars", "hdf5": "h5py", "keras": "h5py"}.get(what, "numpy"))
+    pytest.importorskip({"arrays": "polars", "csv": "polars", "parquet": "polars", "hdf5": "h5py", "keras": "h5py", "safetensors": "h5py"}.get(what, "numpy"))
     report = fuzz(fuzz_files.PREPARE[what], 150, keep=tmp_path, seconds=3)  # machines of tests may be slow
     assert not report.failures and report.outcomes["FileFormatError"] > 20 and report.outcomes["read"] > 5, str(report)
