@@ -9,8 +9,9 @@ _ON_REQUEST = {"__main__", "__pyinstaller", "bench", "cli", "interop", "onnx", "
 
 hiddenimports = collect_submodules("fastnn", filter=lambda name: not _ON_REQUEST.intersection(name.split(".")[1:2]))
 excludedimports = [f"fastnn.{name}" for name in _ON_REQUEST]
-# Imported inside functions: by the callback of that name, and to register where it is used anyway.
-excludedimports += ["tensorboardX", "threadpoolctl"]
+# Imported inside functions: for data frames, with every library of such that is installed behind it; by the callback of that
+# name; and to register where it is used anyway. A program that needs one imports it by its name.
+excludedimports += ["narwhals", "tensorboardX", "threadpoolctl"]
 datas = collect_data_files("fastnn", includes=["data/*"])
 for distribution in packages_distributions().get("fastnn", ()):
     datas += copy_metadata(distribution)
