@@ -76,7 +76,8 @@ def node_cases():
     for case in cases:
         model = case.model or onnx.load(os.path.join(case.model_dir, "model.onnx"))
         if all(n.op_type in OPERATORS and not n.domain for n in model.graph.node):
-            found[case.name] = model, list(_data(case)), case.rtol, case.atol
+            tensors = all(v.type.HasField("tensor_type") for v in (*model.graph.input, *model.graph.output))
+            found[case.name] = model, list(_data(case)) if tensors else [([[]], [])], case.rtol, case.atol
     return found
 
 
