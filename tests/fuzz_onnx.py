@@ -235,6 +235,20 @@ def _chain(operator, length, initializers=(), more=()):
     return _model(nodes, initializers, ("batch", 3)).SerializeToString()
 
 
+def _blank(sizes, nodes):
+    """A constant of zeros, and what is made of it."""
+    shape = numpy_helper.from_array(np.array(sizes), "shape")
+    first = helper.make_node("ConstantOfShape", ["shape"], ["c"])
+    last = helper.make_node("Add", ["x", nodes[-1].output[0]], ["y"])
+    return _model([first, *nodes, last], [shape], ("batch", 3)).SerializeToString()
+
+
+def _casts(count):
+    names = ["c", *(f"c{i}" for i in range(count))]
+    kinds = [TensorProto.DOUBLE, TensorProto.INT64]
+    return [helper.make_node("Cast", [a], [b], to=kinds[i % 2]) for i, (a, b) in enumerate(zip(names, names[1:]))]
+
+
 def bulky(folder):
     """Files that take more memory or time for each of their bytes than others."""
     millions = 3 << 20
@@ -251,6 +265,9 @@ def bulky(folder):
         "texts": _many(5, _field(6, b"") * 100_000 + _field(8, b"t"), 1), "wide": _chain("Sum", 1, more=["x"] * 3000),
         "wider": _chain("Sum", 1, more=["x"] * 100_000), "long": _chain("Relu", 2000), "longer": _chain("Relu", 8000),
         "picked": _model([helper.make_node("Gather", ["x", "i"], ["y"], axis=1)], [places], ("batch", None)).SerializeToString(),
+        "hollow": _blank([10**4, 0, 10**5], [helper.make_node("Constant", [], ["axes"], value_ints=[1]),
+                                             helper.make_node("ReduceSum", ["c", "axes"], ["r"])]),
+        "casts": _blank([1_000_000], _casts(20)),
         "constant": _model([helper.make_node("Constant", [], ["w"], value=_floats("", np.ones((3, millions // 3)))),
                             helper.make_node("MatMul", ["x", "w"], ["y"])], [], ("batch", None)).SerializeToString(),
         "weights": _model([helper.make_node("MatMul", ["x", "w"], ["y"])], [_floats("w", np.ones((3, millions // 4)))],

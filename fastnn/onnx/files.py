@@ -316,6 +316,11 @@ def _in_order(nodes, known):
 # ---- numbers ----
 
 
+def is_hollow(shape):
+    """Whether a shape without elements has sizes of which a reduction would make many."""
+    return 0 in shape and math.prod(d for d in shape if d) > 1 << 20
+
+
 class _Tensors:
     """Reads TensorProtos; those in other files only within the folder of the model."""
 
@@ -362,6 +367,8 @@ class _Tensors:
     def _shaped(array, shape, count, what):
         if array.size != count:
             raise FileFormatError(f"{what} has the shape {shape}, {count:,} elements, but {array.size:,} are there")
+        if is_hollow(shape):
+            raise FileFormatError(f"{what} has the shape {shape}, which holds nothing; such shapes may be small alone")
         return array.reshape(shape)
 
     def _external(self, proto, dtype, count, what, again):

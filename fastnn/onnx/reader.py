@@ -465,8 +465,10 @@ class Reader:
             to = None if operator.result == "same" else np.dtype(operator.result)
         made = [m if to is None or m.dtype == object else m.astype(to, copy=False) for m in made]
         made = [m if m.dtype != object or not all(isinstance(v, int) for v in m.flat) else m.astype(np.int64) for m in made]
-        if made[0].ndim > files.MAX_DIMS:
-            raise ArgumentError(f"makes a constant of {made[0].ndim} dimensions")
+        if made[0].ndim > files.MAX_DIMS or any(files.is_hollow(m.shape) for m in made):
+            raise ArgumentError(f"makes a constant of the shape {made[0].shape}")
+        if operator.moves:  # most give another view of the same numbers
+            self._spend(sum(m.nbytes for m in made if m.base is None))
         return made
 
     def _spend(self, nbytes):
