@@ -139,13 +139,13 @@ static void k_clip_norm(const fnn_task *t, int64_t lo, int64_t hi, void *scratch
     FOR_VECTORS(hi - lo, i, { STOREV(out + i, LOADV(g + i) * factor); });
 }
 
-/* Are the n numbers from p on finite? The exponent of others is all ones: one more carries into the sign. */
+/* Are the n numbers from p on finite? The exponent of others is all ones. */
 static bool all_finite(const void *p, int64_t n) {
     const REAL *x = p;
-    const VI exponent = (VI)v_set1((REAL)INFINITY), one = exponent & -exponent;
+    const VI exponent = (VI)v_set1((REAL)INFINITY);
     VI bad = {0};
-    FOR_VECTORS(n, i, { bad |= ((VI)LOADV(x + i) & exponent) + one; });
+    FOR_VECTORS(n, i, { bad |= ((VI)LOADV(x + i) & exponent) == exponent; });
     INT any = 0;
     for (int j = 0; j < VL; j++) any |= bad[j];
-    return any >= 0;
+    return any == 0;
 }

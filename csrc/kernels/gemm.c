@@ -26,7 +26,6 @@ enum {
     MC = 96,                       /* rows a block: MC x KC operands (144 KiB) stay in the L2 cache */
     FETCH = (256 << 10) / (int)sizeof(REAL), /* elements of a kernel above which it is not in the L2 cache */
     FETCH_STEPS = 6,               /* of a tile, between which two lines are asked for: a burst would hold it up */
-    FETCH_UPDATE = 8 * FETCH,      /* above which it and its optimizer's slots are in no cache */
     TRANSPOSED = (int)(FNN_SCRATCH / 4 * 3 / (sizeof(REAL) * KC * NR)), /* panels of a transposed slab */
     ROWS_TN = 1024 / (int)sizeof(REAL),          /* rows of the batch a block in matmul_tn */
     TILES_TN = 112 / MR,                         /* tiles of a strip there */
@@ -318,8 +317,36 @@ static void k_matmul_nt(const fnn_task *t, int64_t lo, int64_t hi, void *scratch
 
 /* ---- gradient of the kernel: x' dy ---- */
 
-/* Rows that are asked for while a tile is built: a line of x and a panel's row of y every FETCH_STEPS rows of it. */
-typedef struct { const REAL *x, *y; int64_t ldx, ldy; } fetch_tn;
+/* What is asked for while a tile of a gradient is built, every FETCH_STEPS rows of it: a line of x, a panel's row of y,
+ * and a line each of the parameter and the moments that its update works on. */
+typedef struct { const REAL *x, *y, *own[3]; int64_t ldx, ldy; } fetch_tn;
+
+INLINE void fetch_some(fetch_tn *f) {
+    __builtin_prefetch(f->x, 0, 2);
+    __builtin_prefetch(f->y, 0, 2);
+    __builtin_prefetch(f->y + LINE, 0, 2);
+    f->x += f->ldx;
+    f->y += f->ldy;
+    for (int j = 0; j < 3; j++) {
+        __builtin_prefetch(f->own[j], 1, 2);
+        f->own[j] += LINE;
+    }
+}
+
+/* For tile `turn` of a strip, one of `tiles` that share the strip's n rows of y; at: of the tile in the layout. */
+INLINE fetch_tn fetch_of(const fnn_task *t, int64_t at, const REAL *x, int64_t turn, const REAL *y, int64_t tile,
+                         int64_t tiles, int64_t n) {
+    const int64_t ldx = t->in[0].ld, ldy = t->in[1].ld, rows = (n + FETCH_STEPS - 1) / FETCH_STEPS;
+    fetch_tn f = {.x = x + turn % FETCH_STEPS * rows * ldx + turn / FETCH_STEPS * LINE,
+                  .y = y + (n + tiles - 1) / tiles * tile * ldy,
+                  .own = {x, x, x},
+                  .ldx = ldx,
+                  .ldy = ldy};
+    if (t->update) f.own[0] = (const REAL *)t->w + at;
+    for (int i = 0; i < 2; i++)
+        if (t->slot[i]) f.own[i + 1] = (const REAL *)t->slot[i] + at;
+    return f;
+}
 
 /* x (rows, m) ld ldx; y (rows, NR) contiguous; g (m, NR) contiguous, holding partial sums if `resume` */
 typedef void (*tile_tn_fn)(int64_t rows, const REAL *x, int64_t ldx, const REAL *y, REAL *g, bool resume,
@@ -332,16 +359,10 @@ INLINE void tile_tn(const bool fetch, const int m, const int n, int64_t rows, co
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++)
         for (int j = 0; j < n; j++) acc[i][j] = resume ? v_load(g + i * NR + j * VL) : (V){0};
-    const REAL *x_ahead = fetch ? ahead->x : NULL, *y_ahead = fetch ? ahead->y : NULL;
+    fetch_tn asked = fetch ? *ahead : (fetch_tn){0};
     for (int64_t r = 0; r < rows;) {
         const int64_t until = !fetch || rows - r < FETCH_STEPS ? rows : r + FETCH_STEPS;
-        if (fetch) {
-            __builtin_prefetch(x_ahead, 0, 2);
-            __builtin_prefetch(y_ahead, 0, 2);
-            __builtin_prefetch(y_ahead + LINE, 0, 2);
-            x_ahead += ahead->ldx;
-            y_ahead += ahead->ldy;
-        }
+        if (fetch) fetch_some(&asked);
 #pragma GCC unroll 1
         for (; r < until; r++, x += ldx, y += NR) {
             V row[2];
@@ -405,14 +426,6 @@ static void finish_tile(const fnn_task *t, int64_t at, int64_t cols, int64_t m, 
     t->update(t->coef, w + at, s[0], s[1], s[2], g, m * NR);
 }
 
-/* Begins to bring what the update of a tile (m, NR) reads and writes into the cache, while the tile is built. */
-INLINE void fetch_tile(const fnn_task *t, int64_t at, int64_t m) {
-    if (!t->update || t->layout.size <= FETCH_UPDATE) return;
-    fetch_to_write((const REAL *)t->w + at, m * NR);
-    for (int i = 0; i < FNN_MAX_SLOTS; i++)
-        if (t->slot[i]) fetch_to_write((const REAL *)t->slot[i] + at, m * NR);
-}
-
 /* x (rows, K), dy (rows, N) -> items [lo, hi) of the gradient (K, N) in the kernel's layout, `rows` being the
  * whole batch.
  *
@@ -451,20 +464,14 @@ static void k_matmul_tn(const fnn_task *t, int64_t lo, int64_t hi, void *scratch
                     const tile_tn_fn *run = cols <= VL ? half_tiles_tn : pack ? fetch_tiles_tn : panel_tiles_tn;
                     if (i_first >= i_end) continue;
                     pack_panel(n, dy + q * NR, ldy, cols, yp);
-                    const int64_t share = (n + i_end - i_first - 1) / (i_end - i_first);
                     for (int64_t i = i_first; i < i_end; i++) {
                         const int64_t m = K - i * MR < MR ? K - i * MR : MR,
                                       at = (q * l->stride_k + i * MR) * NR;
                         REAL *g = out ? out + at
                                       : sums + (block < rows ? (q - p) * tiles + i - s : 0) * TILE_SIZE;
-                        if (r + block >= rows) fetch_tile(t, at, m);
-                        const int64_t turn = (q - p) * (s_end - s) + i - s;
-                        const fetch_tn ahead = {
-                            .x = x_next + turn % FETCH_STEPS * ((n + FETCH_STEPS - 1) / FETCH_STEPS) * ldx +
-                                 turn / FETCH_STEPS * LINE,
-                            .y = dy + (i - i_first) * share * ldy + (q + 1 < p_end ? q + 1 : p) * NR,
-                            .ldx = ldx,
-                            .ldy = ldy};
+                        const fetch_tn ahead =
+                            fetch_of(t, at, x_next, (q - p) * (s_end - s) + i - s,
+                                     dy + (q + 1 < p_end ? q + 1 : p) * NR, i - i_first, i_end - i_first, n);
                         if (pack) run[m](n, xp + (i - s) * MR * n, MR, yp, g, r > 0, &ahead);
                         else run[m](n, x + i * MR, ldx, yp, g, r > 0, NULL);
                         if (r + block >= rows) finish_tile(t, at, cols, m, g);

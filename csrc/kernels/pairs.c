@@ -26,6 +26,7 @@ enum {
 #else
     BF16_ROWS = MR > 6 ? 12 : 4,     /* a tile of bfloat16, whose unpacking wants registers */
 #endif
+    PAIR_STEPS = FETCH_STEPS / 2,    /* see FETCH_STEPS */
     X_BITS = 14
 };
 _Static_assert((MP + NR) * KP * sizeof(int16_t) <= FNN_SCRATCH, "does not fit");
@@ -40,6 +41,8 @@ typedef struct {
     const REAL *bias, *scale;        /* (cols) from the first column on, or NULL */
     const REAL *step;                /* (m) 2^(e - 14) of each row; int8 alone */
     bool relu;
+    const REAL *ahead;               /* bfloat16: asked for while a tile is built, */
+    int64_t ahead_step;              /* by the next one so many elements further */
 } pair_block;
 /* x (m, 2 pairs) ld ldx; w panels in pairs, int8 or bfloat16; out (m, cols) ld ldo; cols may exceed the tile */
 typedef void (*pair_tile_fn)(const pair_block *b, const int16_t *x, const void *w, REAL *out, int64_t cols);
@@ -54,19 +57,30 @@ INLINE void pair_tile(const bool int8, const int m, const int n, const pair_bloc
 #pragma GCC unroll 8
         for (int j = 0; j < n; j++)
             acc[i][j] = !int8 && b->resume ? load_some(out + i * ldo + j * VL, cols - j * VL) : (V){0};
-    for (int64_t p = 0; p < pairs; p++) {
-        VI row[8];
-#pragma GCC unroll 8
-        for (int j = 0; j < n; j++) {
-            const int64_t at = ((j / 2 * panel + p) * NR + j % 2 * VL) * 2;
-            row[j] = int8 ? v_widen((const int8_t *)w + at) : v_load_pairs((const int16_t *)w + at);
+    const bool fetch = !int8 && m > LOW;
+    const REAL *ahead = b->ahead;
+    for (int64_t p = 0; p < pairs;) {
+        const int64_t until = !fetch || pairs - p < PAIR_STEPS ? pairs : p + PAIR_STEPS;
+        if (fetch) {
+            __builtin_prefetch(ahead, 0, 2);
+            __builtin_prefetch(ahead + LINE, 0, 2);
+            ahead += 2 * LINE;
         }
-#pragma GCC unroll 16
-        for (int i = 0; i < m; i++) {
-            const VI left = v_set1_pair(x + i * ldx + 2 * p);
+#pragma GCC unroll 1
+        for (; p < until; p++) {
+            VI row[8];
 #pragma GCC unroll 8
-            for (int j = 0; j < n; j++)
-                acc[i][j] = int8 ? (V)v_dp16((VI)acc[i][j], left, row[j]) : v_dpbf16(acc[i][j], left, row[j]);
+            for (int j = 0; j < n; j++) {
+                const int64_t at = ((j / 2 * panel + p) * NR + j % 2 * VL) * 2;
+                row[j] = int8 ? v_widen((const int8_t *)w + at) : v_load_pairs((const int16_t *)w + at);
+            }
+#pragma GCC unroll 16
+            for (int i = 0; i < m; i++) {
+                const VI left = v_set1_pair(x + i * ldx + 2 * p);
+#pragma GCC unroll 8
+                for (int j = 0; j < n; j++)
+                    acc[i][j] = int8 ? (V)v_dp16((VI)acc[i][j], left, row[j]) : v_dpbf16(acc[i][j], left, row[j]);
+            }
         }
     }
 #pragma GCC unroll 8
@@ -117,16 +131,18 @@ static void rows_times_pairs(const bool int8, pair_block b, int64_t m, const int
     const int64_t most = int8 ? MR : BF16_ROWS, count = (m + most - 1) / most, low = m / count,
                   more = m % count,
                   panel = b.panel * NR * 2 * (int8 ? 1 : (int64_t)sizeof(int16_t));
-    const REAL *step = b.step;
+    const REAL *step = b.step, *ahead = b.ahead;
     int64_t wide = m <= LOW ? low_tiles[m].panels : 1;
     for (int64_t n = 0; n < cols; n += wide * NR) {
         if (cols - n <= (wide - 1) * NR) wide = 1;
         const char *at = (const char *)w + n / NR * panel;
         const pair_tile_fn *run = wide > 1 ? low_pair_tiles[int8] : pair_tiles[int8];
+        b.ahead = ahead;
         for (int64_t r = 0, height; r < m; r += height) {
             height = low + (r < more * (low + 1));
             b.step = step ? step + r : NULL;
             run[height](&b, x + r * b.ldx, at, out + r * b.ldo + n, cols - n);
+            b.ahead += b.ahead_step;
         }
         if (b.bias) b.bias += wide * NR;
         if (b.scale) b.scale += wide * NR;
@@ -260,7 +276,7 @@ static void k_mixed_matmul(const fnn_task *t, int64_t lo, int64_t hi, void *scra
     const bool few = of.hi - of.lo <= MP;
     const int64_t mb = few ? MP : MB, kb = few ? KP : KC;
     int16_t *x = scratch, *rounded = x + mb * kb;
-    pair_block b = {.ldo = to->ld, .panel = l->stride_k, .relu = t->relu};
+    pair_block b = {.ldo = to->ld, .panel = l->stride_k, .relu = t->relu, .ahead = in->p};
     for (int64_t r = of.lo; r < of.hi; r += mb) {
         const int64_t m = of.hi - r < mb ? of.hi - r : mb;
         REAL *out = (REAL *)to->p + r * to->ld + of.first;
@@ -278,7 +294,10 @@ static void k_mixed_matmul(const fnn_task *t, int64_t lo, int64_t hi, void *scra
                 continue;
             }
             for (int64_t n = 0; n < of.cols; n += NR) {
-                round_panel(kn, (const REAL *)t->in[1].p + (of.first + n) * l->stride_k + k * NR, rounded);
+                const REAL *w = (const REAL *)t->in[1].p + (of.first + n) * l->stride_k + k * NR;
+                round_panel(kn, w, rounded);
+                b.ahead = n + NR < of.cols ? w + NR * l->stride_k : w;
+                b.ahead_step = (kn * BF16_ROWS / m + 1) * NR;
                 b.bias = bias ? bias + n : NULL;
                 rows_times_pairs(false, b, m, x, rounded, out + n, of.cols - n < NR ? of.cols - n : NR);
             }
@@ -303,6 +322,8 @@ static void k_mixed_matmul_nt(const fnn_task *t, int64_t lo, int64_t hi, void *s
             for (int64_t k = 0; k < l->rows; k += NR) {
                 const int64_t kn = l->rows - k < NR ? l->rows - k : NR;
                 round_transposed(l, t->in[1].p, k, kn, n, count, rounded);
+                b.ahead = (const REAL *)t->in[1].p + (n / NR * l->stride_k + k + kn) * NR;
+                b.ahead_step = l->stride_k * NR;
                 rows_times_pairs(false, b, m, dy, rounded, (REAL *)to->p + r * to->ld + k, kn);
             }
         }
@@ -328,19 +349,26 @@ static void round_row_pairs(int64_t rows, int64_t cols, const REAL *x, int64_t l
 
 /* x pairs (pairs, STRIP_TN, 2) from the tile's first column on; y pairs (pairs, NR, 2); g (m, NR) contiguous,
  * holding partial sums if `resume` */
-typedef void (*pair_tile_tn_fn)(int64_t pairs, const int16_t *x, const int16_t *y, REAL *g, bool resume);
+typedef void (*pair_tile_tn_fn)(int64_t pairs, const int16_t *x, const int16_t *y, REAL *g, bool resume,
+                                fetch_tn ahead);
 
-INLINE void pair_tile_tn(const int m, int64_t pairs, const int16_t *x, const int16_t *y, REAL *g, bool resume) {
+INLINE void pair_tile_tn(const int m, int64_t pairs, const int16_t *x, const int16_t *y, REAL *g, bool resume,
+                         fetch_tn ahead) {
     V acc[MR][2];
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++)
         for (int j = 0; j < 2; j++) acc[i][j] = resume ? v_load(g + i * NR + j * VL) : (V){0};
-    for (int64_t p = 0; p < pairs; p++, x += 2 * STRIP_TN, y += 2 * NR) {
-        const VI row[2] = {v_load_pairs(y), v_load_pairs(y + 2 * VL)};
+    for (int64_t p = 0; p < pairs;) {
+        const int64_t until = pairs - p < PAIR_STEPS ? pairs : p + PAIR_STEPS;
+        fetch_some(&ahead);
+#pragma GCC unroll 1
+        for (; p < until; p++, x += 2 * STRIP_TN, y += 2 * NR) {
+            const VI row[2] = {v_load_pairs(y), v_load_pairs(y + 2 * VL)};
 #pragma GCC unroll 16
-        for (int i = 0; i < m; i++) {
-            const VI left = v_set1_pair(x + 2 * i);
-            for (int j = 0; j < 2; j++) acc[i][j] = v_dpbf16(acc[i][j], left, row[j]);
+            for (int i = 0; i < m; i++) {
+                const VI left = v_set1_pair(x + 2 * i);
+                for (int j = 0; j < 2; j++) acc[i][j] = v_dpbf16(acc[i][j], left, row[j]);
+            }
         }
     }
 #pragma GCC unroll 16
@@ -349,8 +377,9 @@ INLINE void pair_tile_tn(const int m, int64_t pairs, const int16_t *x, const int
 }
 
 #define PAIR_TILE_TN(m) \
-    static void pair_tile_tn_##m(int64_t pairs, const int16_t *x, const int16_t *y, REAL *g, bool resume) { \
-        pair_tile_tn(m, pairs, x, y, g, resume); \
+    static void pair_tile_tn_##m(int64_t pairs, const int16_t *x, const int16_t *y, REAL *g, bool resume, \
+                                 fetch_tn ahead) { \
+        pair_tile_tn(m, pairs, x, y, g, resume, ahead); \
     }
 HEIGHTS(PAIR_TILE_TN)
 #define NAME_PAIR_TN(m) pair_tile_tn_##m,
@@ -374,21 +403,27 @@ static void k_mixed_matmul_tn(const fnn_task *t, int64_t lo, int64_t hi, void *s
             const int64_t s_end = s + PAIR_TILES_TN < tiles_k ? s + PAIR_TILES_TN : tiles_k;
             for (int64_t r = 0; r < rows; r += ROWS_TN) {
                 const int64_t n = rows - r < ROWS_TN ? rows - r : ROWS_TN, pairs = (n + 1) / 2;
-                round_row_pairs(n, K - s * MR, (const REAL *)t->in[0].p + r * ldx + s * MR, ldx, STRIP_TN, xp);
+                const REAL *x = (const REAL *)t->in[0].p + r * ldx, *dy = (const REAL *)t->in[1].p + r * ldy,
+                           *x_next = r + n < rows ? x + n * ldx + s * MR
+                                                  : (const REAL *)t->in[0].p + s_end % tiles_k * MR;
+                round_row_pairs(n, K - s * MR, x + s * MR, ldx, STRIP_TN, xp);
                 for (int64_t q = p; q < p_end; q++) {
                     const int64_t i_first = q * tiles_k + s < lo ? lo - q * tiles_k : s,
                                   i_end = q * tiles_k + s_end > hi ? hi - q * tiles_k : s_end,
                                   cols = l->cols - q * NR;
                     if (i_first >= i_end) continue;
-                    round_row_pairs(n, cols, (const REAL *)t->in[1].p + r * ldy + q * NR, ldy, NR, yp);
+                    round_row_pairs(n, cols, dy + q * NR, ldy, NR, yp);
                     for (int64_t i = i_first; i < i_end; i++) {
                         const int64_t m = K - i * MR < MR ? K - i * MR : MR, at = (q * l->stride_k + i * MR) * NR;
                         REAL *g = out ? out + at
                                       : sums + (rows > ROWS_TN ? (q - p) * PAIR_TILES_TN + i - s : 0) * TILE_SIZE;
-                        if (r + n == rows) fetch_tile(t, at, m);
+                        const fetch_tn ahead =
+                            fetch_of(t, at, x_next, (q - p) * (s_end - s) + i - s, dy + (q + 1 < p_end ? q + 1 : p) * NR,
+                                     i - i_first, i_end - i_first, n);
                         for (int64_t row = 0, height; row < m; row += height) {
                             height = m <= BF16_ROWS ? m : m - row < (m + 1) / 2 ? m - row : (m + 1) / 2;
-                            pair_tiles_tn[height](pairs, xp + 2 * ((i - s) * MR + row), yp, g + row * NR, r > 0);
+                            pair_tiles_tn[height](pairs, xp + 2 * ((i - s) * MR + row), yp, g + row * NR, r > 0,
+                                                  ahead);
                         }
                         if (r + n == rows) finish_tile(t, at, cols, m, g);
                     }
