@@ -421,7 +421,8 @@ static int one_step(fnn_session *s, double lr, int threads, fnn_error *err) {
 
 enum { TRIED_STEPS = 3 };            /* at least, of each choice */
 #define TRIED_NS 100e3               /* that a choice is tried for */
-#define LONGEST_TRIED_NS 500e3       /* a step that takes longer is shared in any case */
+#define SHORTEST_TRIED_NS 4e3        /* a step that takes less is never shared */
+#define LONGEST_TRIED_NS 500e3       /* one that takes longer is shared in any case */
 #define FIRST_TRIAL_MS 1.0           /* after a session's first step, when caches are warm */
 #define PAUSE_MS 20.0                /* that a choice holds; twice as long each time it is confirmed */
 #define LONGEST_PAUSE_MS 320.0
@@ -492,7 +493,8 @@ static int run(fnn_session *s, int64_t max_steps, double max_ms, const double *l
     fnn_model_hold(s->model, writes);
     uint64_t host = fnn_fp_enter();
     const double ns = fnn_session_ns(s, s->pass.batch_size), steps = (double)run.left;
-    const bool tries = s->threads > 1 && ns < LONGEST_TRIED_NS && ns * steps > FIRST_TRIAL_MS * 1e6 &&
+    const bool tries = s->threads > 1 && ns > SHORTEST_TRIED_NS && ns < LONGEST_TRIED_NS &&
+                       ns * steps > FIRST_TRIAL_MS * 1e6 &&
                        fnn_session_shared_ns(s, s->pass.batch_size, FNN_SHARE_LEAST_NS) > 0;
     const bool pooled =
         tries || (s->threads > 1 &&
