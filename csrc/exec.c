@@ -426,6 +426,7 @@ enum { TRIED_STEPS = 3 };            /* at least, of each choice */
 #define FIRST_TRIAL_MS 1.0           /* after a session's first step, when caches are warm */
 #define PAUSE_MS 20.0                /* that a choice holds; twice as long each time it is confirmed */
 #define LONGEST_PAUSE_MS 320.0
+#define LONGEST_ALONE_MS 40.0        /* if the choice is one thread, as what holds up the others may end soon */
 
 /* Steps still to be made by a call, and what they need. */
 typedef struct { const double *lr; int64_t lr_count, done, left; int threads; fnn_error *err; } stretch;
@@ -465,7 +466,8 @@ static int try_sharing(fnn_session *s, stretch *run) {
         if (would_share == shared) continue;
         shared = would_share;
         s->share_ns = choices[i];
-        if (i > 0 && run->done < run->left) status = next_step(s, run);    /* wakes the others */
+        /* The first time wakes the others, and lets them find cores of their own. */
+        if (i > 0) status = time_steps(s, run, steps, 2 * fastest * (double)steps, &each);
         if (status == FNN_OK) status = time_steps(s, run, steps, 2 * fastest * (double)steps, &each);
         if (run->done == run->left) each = INFINITY;
         if (status == FNN_OK && each < fastest) {
@@ -474,7 +476,8 @@ static int try_sharing(fnn_session *s, stretch *run) {
         }
     }
     s->share_ns = best;
-    s->pause_ms = best != before ? PAUSE_MS : s->pause_ms * 2 < LONGEST_PAUSE_MS ? s->pause_ms * 2 : LONGEST_PAUSE_MS;
+    const double longest = isinf(best) ? LONGEST_ALONE_MS : LONGEST_PAUSE_MS;
+    s->pause_ms = best != before ? PAUSE_MS : s->pause_ms * 2 < longest ? s->pause_ms * 2 : longest;
     s->trial_ms = fnn_now_ms() + s->pause_ms;
     return status;
 }

@@ -172,9 +172,8 @@ static const struct {
 } low_tiles[LOW + 1] = {{0}, {tile_1_8, 4}, {tile_2_4, 2}, {tile_3_4, 2}};
 
 /* x (m, k), w panels (k, cols), out (m, cols), bias (cols) or NULL; m up to MC */
-static void rows_times_panels(const block *whole, int64_t m, const REAL *x, const REAL *w, REAL *out,
+static void rows_times_panels(const block *b, int64_t m, const REAL *x, const REAL *w, REAL *out,
                               const REAL *bias, int64_t cols) {
-    block one = *whole, *b = &one;
     const int64_t count = (m + MR - 1) / MR, low = m / count,
                   more = m % count; /* `more` tiles are one row higher */
     int64_t n = 0;
@@ -183,14 +182,19 @@ static void rows_times_panels(const block *whole, int64_t m, const REAL *x, cons
             low_tiles[m].run(b, x, w + n / NR * b->panel, out + n, bias ? bias + n : NULL, cols - n);
     /* Each tile asks for its share of the next panel and for the next tile's part of out. */
     const bool fetch = b->fetch && count > 2;
-    const int64_t share = (b->k + count - 1) / count * NR;
+    const int64_t share = fetch ? (b->k + count - 1) / count * NR : 0;
+    block asking;
+    if (fetch) {
+        asking = *b;
+        b = &asking;
+    }
     for (; n < cols; n += NR) {
         const REAL *panel = w + n / NR * b->panel, *add = bias ? bias + n : NULL;
         const REAL *next = panel + (cols - n > NR ? b->panel : 0);
         const tile_fn *run = cols - n <= VL ? half_tiles : fetch ? fetch_tiles : panel_tiles;
         for (int64_t i = 0, r = 0; i < count; i++) {
             const int64_t height = low + (i < more);
-            b->ahead = next + i * share;
+            if (fetch) asking.ahead = next + i * share;
             for (int64_t h = 0; fetch && i + 1 < count && h < low; h++)
                 fetch_to_write(out + (r + height + h) * b->ldo + n, NR);
             run[height](b, x + r * b->ldx, panel, out + r * b->ldo + n, add, cols - n);
@@ -469,11 +473,14 @@ static void k_matmul_tn(const fnn_task *t, int64_t lo, int64_t hi, void *scratch
                                       at = (q * l->stride_k + i * MR) * NR;
                         REAL *g = out ? out + at
                                       : sums + (block < rows ? (q - p) * tiles + i - s : 0) * TILE_SIZE;
-                        const fetch_tn ahead =
-                            fetch_of(t, at, x_next, (q - p) * (s_end - s) + i - s,
-                                     dy + (q + 1 < p_end ? q + 1 : p) * NR, i - i_first, i_end - i_first, n);
-                        if (pack) run[m](n, xp + (i - s) * MR * n, MR, yp, g, r > 0, &ahead);
-                        else run[m](n, x + i * MR, ldx, yp, g, r > 0, NULL);
+                        if (pack) {
+                            const fetch_tn ahead =
+                                fetch_of(t, at, x_next, (q - p) * (s_end - s) + i - s,
+                                         dy + (q + 1 < p_end ? q + 1 : p) * NR, i - i_first, i_end - i_first, n);
+                            run[m](n, xp + (i - s) * MR * n, MR, yp, g, r > 0, &ahead);
+                        } else {
+                            run[m](n, x + i * MR, ldx, yp, g, r > 0, NULL);
+                        }
                         if (r + block >= rows) finish_tile(t, at, cols, m, g);
                     }
                 }
