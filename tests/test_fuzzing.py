@@ -51,7 +51,7 @@ def test_the_fuzzer_sees_every_fault(tmp_path):
     assert "exit code -11" in found["crash"] and "exit code 3" in found["exit"] and "more than 5 s" in found["hang"]
     assert found["slow"].startswith("takes 0.3") and "KeyError" in found["untyped"]
     # Memory that is refused, or, where the process had some addresses to spare, memory that was taken.
-    assert "64 MiB" in found["flood"] or found["flood"].startswith("takes 79."), found["flood"]
+    assert "64 MiB" in found["flood"] or "MiB beyond" in found["flood"], found["flood"]
     assert report.outcomes == {"read": 3, "FileFormatError": 1, "failure": 6}
     assert 47 * MIB < report.memory < 64 * MIB, report.memory
     assert (tmp_path / "1-crash").read_bytes() == b"crash" and (tmp_path / "8-untyped").exists()
