@@ -22,7 +22,7 @@ from fastnn import layers
 from fastnn.sklearn import MLPClassifier, MLPRegressor, search_many
 
 warnings.simplefilter("ignore", ConvergenceWarning)  # of fits that end at their last epoch
-X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+X, y = load_breast_cancer(return_X_y=True)
 
 for estimator in (theirs, MLPClassifier):
     model = make_pipeline(StandardScaler(), estimator(hidden_layer_sizes=(50,), max_iter=60, random_state=0))
