@@ -411,12 +411,6 @@ static int one_step(fnn_session *s, double lr, int threads, fnn_error *err) {
     return FNN_OK;
 }
 
-/* Others get their turn at the parameters this often, at the end of a step. */
-#define TURN_MS 1.0
-/* Looking at the clock costs as much as a tenth of a step of the smallest nets: many of those pass between
- * two looks. */
-#define LOOK_NS 20000.0
-
 /* ---- how many phases are shared ---- */
 
 enum { TRIED_STEPS = 3 };            /* at least, of each choice */
@@ -481,6 +475,12 @@ static int try_sharing(fnn_session *s, stretch *run) {
     s->trial_ms = fnn_now_ms() + s->pause_ms;
     return status;
 }
+
+/* Others get their turn at the parameters this often, at the end of a step. */
+#define TURN_MS 1.0
+/* Looking at the clock costs as much as a tenth of a step of the smallest nets: many of those pass between
+ * two looks. */
+#define LOOK_NS 20000.0
 
 static int run(fnn_session *s, int64_t max_steps, double max_ms, const double *lr, int64_t lr_count,
                int64_t *steps_done, fnn_error *err) {

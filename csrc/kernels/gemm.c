@@ -35,12 +35,14 @@ enum {
 
 _Static_assert(KC % NR == 0, "a slab is cut at panels");
 
-/* Begins to bring elements [0, n) into the cache: the L1 cache to be written, the L2 cache to be read. */
+/* Begins to bring elements [0, n) into the L1 cache, to be written. */
 INLINE void fetch_to_write(const REAL *p, int64_t n) {
     for (int64_t i = 0; i < n; i += LINE) __builtin_prefetch(p + i, 1, 3);
 }
-INLINE void fetch_to_read(const REAL *p, int64_t n) {
-    for (int64_t i = 0; i < n; i += LINE) __builtin_prefetch(p + i, 0, 2);
+/* Begins to bring two lines into the L2 cache, to be read. */
+INLINE void fetch_lines(const REAL *p) {
+    __builtin_prefetch(p, 0, 2);
+    __builtin_prefetch(p + LINE, 0, 2);
 }
 
 /* Size of a piece when n is cut into the fewest near-equal pieces of at most `limit`. */
@@ -98,8 +100,7 @@ INLINE void tile(const bool fetch, const int m, const int n, const block *b, con
     for (int64_t l = 0; l < k;) {
         const int64_t until = !fetch || k - l < FETCH_STEPS ? k : l + FETCH_STEPS;
         if (fetch) {
-            __builtin_prefetch(ahead, 0, 2);
-            __builtin_prefetch(ahead + LINE, 0, 2);
+            fetch_lines(ahead);
             ahead += 2 * LINE;
         }
 #pragma GCC unroll 1
@@ -327,14 +328,19 @@ typedef struct { const REAL *x, *y, *own[3]; int64_t ldx, ldy; } fetch_tn;
 
 INLINE void fetch_some(fetch_tn *f) {
     __builtin_prefetch(f->x, 0, 2);
-    __builtin_prefetch(f->y, 0, 2);
-    __builtin_prefetch(f->y + LINE, 0, 2);
+    fetch_lines(f->y);
     f->x += f->ldx;
     f->y += f->ldy;
     for (int j = 0; j < 3; j++) {
         __builtin_prefetch(f->own[j], 1, 2);
         f->own[j] += LINE;
     }
+}
+
+/* What of x comes after rows up to `end` of the strip of tiles [s, s_end): the strip's next rows, or the next strip. */
+INLINE const REAL *x_after(const fnn_task *t, int64_t end, int64_t rows, int64_t s, int64_t s_end) {
+    const REAL *x = t->in[0].p;
+    return end < rows ? x + end * t->in[0].ld + s * MR : x + s_end % t->layout.tiles_k * MR;
 }
 
 /* For tile `turn` of a strip, one of `tiles` that share the strip's n rows of y; at: of the tile in the layout. */
@@ -457,9 +463,7 @@ static void k_matmul_tn(const fnn_task *t, int64_t lo, int64_t hi, void *scratch
             for (int64_t r = 0; r < rows; r += block) {
                 const int64_t n = r + block < rows ? block : rows - r;
                 const REAL *x = (const REAL *)t->in[0].p + r * ldx, *dy = (const REAL *)t->in[1].p + r * ldy;
-                /* What is packed next: the same strip of the next block, or the next one of the first. */
-                const REAL *x_next = r + block < rows ? x + block * ldx + s * MR
-                                                      : (const REAL *)t->in[0].p + s_end % tiles_k * MR;
+                const REAL *x_next = x_after(t, r + n, rows, s, s_end);
                 if (pack) pack_strip(n, x + s * MR, ldx, (s_end * MR < K ? s_end * MR : K) - s * MR, xp);
                 for (int64_t q = p; q < p_end; q++) {
                     const int64_t i_first = q * tiles_k + s < lo ? lo - q * tiles_k : s;

@@ -62,8 +62,7 @@ INLINE void pair_tile(const bool int8, const int m, const int n, const pair_bloc
     for (int64_t p = 0; p < pairs;) {
         const int64_t until = !fetch || pairs - p < PAIR_STEPS ? pairs : p + PAIR_STEPS;
         if (fetch) {
-            __builtin_prefetch(ahead, 0, 2);
-            __builtin_prefetch(ahead + LINE, 0, 2);
+            fetch_lines(ahead);
             ahead += 2 * LINE;
         }
 #pragma GCC unroll 1
@@ -404,8 +403,7 @@ static void k_mixed_matmul_tn(const fnn_task *t, int64_t lo, int64_t hi, void *s
             for (int64_t r = 0; r < rows; r += ROWS_TN) {
                 const int64_t n = rows - r < ROWS_TN ? rows - r : ROWS_TN, pairs = (n + 1) / 2;
                 const REAL *x = (const REAL *)t->in[0].p + r * ldx, *dy = (const REAL *)t->in[1].p + r * ldy,
-                           *x_next = r + n < rows ? x + n * ldx + s * MR
-                                                  : (const REAL *)t->in[0].p + s_end % tiles_k * MR;
+                           *x_next = x_after(t, r + n, rows, s, s_end);
                 round_row_pairs(n, K - s * MR, x + s * MR, ldx, STRIP_TN, xp);
                 for (int64_t q = p; q < p_end; q++) {
                     const int64_t i_first = q * tiles_k + s < lo ? lo - q * tiles_k : s,
