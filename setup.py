@@ -1,18 +1,25 @@
-"""Builds fastnn._core: the C library, one kernel table per instruction set and type, and the binding."""
+"""Builds fastnn._core: the C library, one kernel table per instruction set and type, and the binding.
+
+The same objects, without the binding, become the static library that the package carries beside its header.
+"""
 
 import platform
 import shutil
 import sysconfig
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 from itertools import product
-from os import cpu_count, environ, path
+from os import cpu_count, environ, path, unlink
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 from setuptools.modified import newer_group
+
+with open("pyproject.toml", "rb") as file:
+    VERSION = tomllib.load(file)["project"]["version"]
 
 FLAGS = [
     "-std=gnu11", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
@@ -56,6 +63,13 @@ def family():
     return FAMILIES.get(name, "other")
 
 
+# What the package carries for programs in C.
+LIBRARY_FILES = [
+    "fastnn/include/fastnn.h",
+    "fastnn/lib/fastnn.lib" if sysconfig.get_platform().startswith("win") else "fastnn/lib/libfastnn.a",
+]
+
+
 class BuildExt(build_ext):
     """Compiles the kernel tables beside the extension's own sources; where Python is MSVC's, by clang-cl."""
 
@@ -72,6 +86,29 @@ class BuildExt(build_ext):
             tables = list(pool.map(lambda job: self.build_table(ext, *job), jobs))
         ext.extra_objects = tables
         super().build_extension(ext)
+        self.build_library(ext)
+
+    def build_library(self, ext):
+        """Puts the header and a static library of what was compiled into the package."""
+        _, *sources = self.compiler.object_filenames(ext.sources, output_dir=self.build_temp)
+        objects = [*sources, *ext.extra_objects]
+        header, library = (path.join(self.build_lib, file) for file in LIBRARY_FILES)
+        self.mkpath(path.dirname(header))
+        self.copy_file("csrc/fastnn.h", header)
+        if self.force or newer_group(objects, library):
+            if path.exists(library):
+                unlink(library)  # or it would keep members that are there no more
+            self.compiler.create_static_lib(objects, "fastnn", output_dir=path.dirname(library))
+
+    def copy_extensions_to_source(self):
+        """In place: header and library too."""
+        super().copy_extensions_to_source()
+        for file in LIBRARY_FILES:
+            self.mkpath(path.dirname(file))
+            self.copy_file(path.join(self.build_lib, file), file)
+
+    def get_outputs(self):
+        return [*super().get_outputs(), *(path.join(self.build_lib, file) for file in LIBRARY_FILES)]
 
     def use_clang_cl(self):
         """Puts clang-cl in the place of cl, which lacks the vector extensions that the kernels are written in."""
@@ -117,8 +154,8 @@ core = Extension(
     "fastnn._core",
     ["fastnn/_core.pyx", *sorted(glob("csrc/*.c"))],
     include_dirs=["csrc"],
-    depends=sorted(glob("csrc/*.h") + glob("csrc/*.def") + glob("csrc/kernels/*")) + ["setup.py"],
-    define_macros=[("Py_LIMITED_API", "0x030B0000")] if stable_abi else [],
+    depends=sorted(glob("csrc/*.h") + glob("csrc/*.def") + glob("csrc/kernels/*")) + ["pyproject.toml", "setup.py"],
+    define_macros=[("FNN_VERSION_TEXT", f'"{VERSION}"'), *([("Py_LIMITED_API", "0x030B0000")] if stable_abi else [])],
     py_limited_api=stable_abi,
     export_symbols=["fnn_get_threads", "fnn_set_threads"],  # Windows hides the others; threadpoolctl looks for these
     extra_compile_args=FLAGS,

@@ -115,6 +115,13 @@ static int active(void) {
     return atomic_compare_exchange_strong(&chosen, &none, i) ? i : none;
 }
 
+#if !defined(FNN_VERSION_TEXT)
+#error "define FNN_VERSION_TEXT, the version of pyproject.toml as a string: csrc/Makefile and setup.py do"
+#endif
+const char *fnn_version(void) {
+    return FNN_VERSION_TEXT;
+}
+
 const char *fnn_isa(void) {
     return isas[active()].f32->isa;
 }

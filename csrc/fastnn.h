@@ -93,6 +93,7 @@ typedef struct fnn_csr {
 } fnn_csr;
 
 /* ---- library ---- */
+FNN_API const char *fnn_version(void);          /* of the library, "MAJOR.MINOR.PATCH" */
 FNN_API const char *fnn_isa(void);              /* the active instruction set */
 FNN_API const char *fnn_isa_at(int i);          /* the i-th that this CPU runs, best first; else NULL */
 /* The i-th that is built in, best first, and whether this CPU runs it; else NULL. */

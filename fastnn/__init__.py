@@ -25,7 +25,7 @@ from . import (
     schedules,
     utils,
 )
-from .config import get_num_threads, set_num_threads, show_config
+from .config import get_include, get_library, get_num_threads, set_num_threads, show_config
 from .errors import FastNNError
 from .graph import Program, Tensor
 from .history import History
@@ -38,11 +38,11 @@ from .seeds import set_seed
 _threadpoolctl.follow()
 
 __all__ = [
-    "FastNNError", "History", "Input", "Layer", "Model", "Parameter", "Perceptron", "Predictor", "Program",
-    "Sequential", "Tensor", "activations", "callbacks", "config", "datasets", "errors", "explain", "fit_many",
-    "from_keras", "from_onnx", "from_torch", "get_num_threads", "initializers", "keras", "layers", "load", "losses", "metrics",
-    "onnx", "ops", "optimizers", "plot", "preprocessing", "regularizers", "reset_names", "schedules", "set_num_threads",
-    "set_seed", "show_config", "utils", "value_and_grad",
+    "FastNNError", "History", "Input", "Layer", "Model", "Parameter", "Perceptron", "Predictor", "Program", "Sequential",
+    "Tensor", "activations", "callbacks", "config", "datasets", "errors", "explain", "fit_many", "from_keras",
+    "from_onnx", "from_torch", "get_include", "get_library", "get_num_threads", "initializers", "keras", "layers", "load",
+    "losses", "metrics", "onnx", "ops", "optimizers", "plot", "preprocessing", "regularizers", "reset_names", "schedules",
+    "set_num_threads", "set_seed", "show_config", "utils", "value_and_grad",
 ]  # fmt: skip
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .arguments import check_float_dtype, check_int, check_policy
-from .errors import ArgumentError
+from .errors import ArgumentError, FileAccessError
 
 if TYPE_CHECKING:
     from ._typing import Any
@@ -59,6 +61,53 @@ def get_num_threads() -> int:
     from . import _core
 
     return _core.get_threads()
+
+
+def get_include() -> str:
+    """The folder of `fastnn.h`, the header of libfastnn, with which a program in C or C++ predicts and trains without Python.
+
+    Raises
+    ------
+    FileAccessError
+        It is not there: this installation was built without it.
+
+    See Also
+    --------
+    get_library : the library itself.
+    """
+    return str(_part_of_library("include", "fastnn.h").parent)
+
+
+def get_library() -> str:
+    """The path of libfastnn as a static library, of this very build: the same instruction sets, the same bits.
+
+    It needs the mathematical functions of C and threads, nothing else::
+
+        cc -o program program.c -I"$(python -c 'import fastnn; print(fastnn.get_include())')" \\
+            "$(python -c 'import fastnn; print(fastnn.get_library())')" -lm -pthread
+
+    Raises
+    ------
+    FileAccessError
+        It is not there: this installation was built without it.
+
+    Notes
+    -----
+    A shared library, for `pkg-config` and CMake too, is what ``make -C csrc install`` of the sources installs.
+    """
+    return str(_part_of_library("lib", "fastnn.lib" if sys.platform == "win32" else "libfastnn.a"))
+
+
+def _part_of_library(folder, name):
+    path = Path(__file__).parent / folder / name
+    if not path.is_file():
+        raise FileAccessError(
+            f"this installation of fastnn has no {path}, which a build puts there; install fastnn again, in a checkout: "
+            "pip install -e .",
+            errno=errno.ENOENT,
+            filename=str(path),
+        )
+    return path
 
 
 @cache
