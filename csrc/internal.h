@@ -2,7 +2,7 @@
 #ifndef FASTNN_INTERNAL_H
 #define FASTNN_INTERNAL_H
 
-#include "fastnn.h"
+#include "engine.h"
 
 #include <stdbool.h>
 

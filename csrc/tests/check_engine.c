@@ -1,7 +1,7 @@
 /* Programs, plans and passes through the public header alone: a net that learns XOR, its bits, its gradients,
  * products without a batch and tallies, hostile texts, threads inside a step and beside it, and the caller's
  * floating-point state. */
-#include "../fastnn.h"
+#include "../engine.h"
 
 #include <fenv.h>
 #include <math.h>
