@@ -167,6 +167,7 @@ static int64_t copy_sums(const fnn_session *s, double *out, const double *in, in
 }
 
 int fnn_results(const fnn_session *s, double *values, int count) {
+    if (!s) return 0;
     return (int)copy_sums(s, values, NULL, count);
 }
 
@@ -174,14 +175,26 @@ int fnn_results(const fnn_session *s, double *values, int count) {
 
 /* One thread at a time: the others are told. */
 static int enter(fnn_session *s, fnn_error *err) {
-    if (!__atomic_exchange_n(&s->busy, true, __ATOMIC_ACQUIRE)) return FNN_OK;
-    return fnn_fail(err, FNN_ERR_STATE, "the session is at work in another thread");
+    if (!s) return fnn_fail(err, FNN_ERR_ARGUMENT, "no session");
+    if (__atomic_exchange_n(&s->busy, true, __ATOMIC_ACQUIRE))
+        return fnn_fail(err, FNN_ERR_STATE, "the session is at work in another thread");
+#if defined(FNN_DEBUG)
+    if (__atomic_load_n(&s->model->freed, __ATOMIC_ACQUIRE)) {
+        __atomic_store_n(&s->busy, false, __ATOMIC_RELEASE);
+        return fnn_fail(err, FNN_ERR_STATE, "the session's model was freed");
+    }
+#endif
+    return FNN_OK;
 }
 
-static int leave(fnn_session *s, int status) {
+/* What failed wrote its error to s->last. */
+static int leave(fnn_session *s, int status, fnn_error *err) {
+    if (status != FNN_OK && err) *err = s->last;
     __atomic_store_n(&s->busy, false, __ATOMIC_RELEASE);
     return status;
 }
+
+const fnn_error *fnn_session_error(const fnn_session *s) { return s ? &s->last : NULL; }
 
 static bool row_major(const fnn_array *a, int64_t size) {
     for (int i = a->ndim - 1; i >= 0; size *= a->shape[i--])
@@ -238,7 +251,8 @@ static int bind_matrix(fnn_session *s, int tensor, const fnn_csr *m, fnn_error *
 }
 
 int fnn_bind_csr(fnn_session *s, int tensor, const fnn_csr *matrix, fnn_error *err) {
-    return enter(s, err) ? FNN_ERR_STATE : leave(s, bind_matrix(s, tensor, matrix, err));
+    const int refused = enter(s, err);
+    return refused ? refused : leave(s, bind_matrix(s, tensor, matrix, &s->last), err);
 }
 
 bool fnn_session_writes(const fnn_session *s, int tensor) {
@@ -248,7 +262,8 @@ bool fnn_session_writes(const fnn_session *s, int tensor) {
 }
 
 int fnn_bind(fnn_session *s, int tensor, const fnn_array *array, fnn_error *err) {
-    return enter(s, err) ? FNN_ERR_STATE : leave(s, bind_port(s, tensor, array, err));
+    const int refused = enter(s, err);
+    return refused ? refused : leave(s, bind_port(s, tensor, array, &s->last), err);
 }
 
 static int select_rows(fnn_session *s, const int64_t *rows, int64_t count, fnn_error *err) {
@@ -266,7 +281,8 @@ static int select_rows(fnn_session *s, const int64_t *rows, int64_t count, fnn_e
 }
 
 int fnn_select(fnn_session *s, const int64_t *rows, int64_t count, fnn_error *err) {
-    return enter(s, err) ? FNN_ERR_STATE : leave(s, select_rows(s, rows, count, err));
+    const int refused = enter(s, err);
+    return refused ? refused : leave(s, select_rows(s, rows, count, &s->last), err);
 }
 
 /* May a port's readers take contiguous rows of the program's type where these stand? */
@@ -340,7 +356,8 @@ static int begin(fnn_session *s, const fnn_pass *pass, fnn_error *err) {
 }
 
 int fnn_begin(fnn_session *s, const fnn_pass *pass, fnn_error *err) {
-    return enter(s, err) ? FNN_ERR_STATE : leave(s, begin(s, pass, err));
+    const int refused = enter(s, err);
+    return refused ? refused : leave(s, begin(s, pass, &s->last), err);
 }
 
 static int set_results(fnn_session *s, const double *values, int count, fnn_error *err) {
@@ -355,7 +372,8 @@ static int set_results(fnn_session *s, const double *values, int count, fnn_erro
 }
 
 int fnn_set_results(fnn_session *s, const double *values, int count, fnn_error *err) {
-    return enter(s, err) ? FNN_ERR_STATE : leave(s, set_results(s, values, count, err));
+    const int refused = enter(s, err);
+    return refused ? refused : leave(s, set_results(s, values, count, &s->last), err);
 }
 
 static int report_fault(fnn_session *s, int threads, fnn_error *err) {
@@ -531,10 +549,11 @@ int fnn_run(fnn_session *s, int64_t max_steps, double max_ms, const double *lr, 
             int64_t *steps_done, int *finished, fnn_error *err) {
     *steps_done = 0;
     *finished = 0;
-    if (enter(s, err)) return FNN_ERR_STATE;
-    int status = run(s, max_steps, max_ms, lr, lr_count, steps_done, err);
+    const int refused = enter(s, err);
+    if (refused) return refused;
+    int status = run(s, max_steps, max_ms, lr, lr_count, steps_done, &s->last);
     *finished = status == FNN_OK && s->steps_done == s->steps_total;
-    return leave(s, status);
+    return leave(s, status, err);
 }
 
 /* ---- gradients ---- */
@@ -566,7 +585,8 @@ static int copy_gradient(const fnn_session *s, int index, void *values, int64_t 
 }
 
 int fnn_gradient(fnn_session *s, int index, void *values, int64_t count, fnn_error *err) {
-    return enter(s, err) ? FNN_ERR_STATE : leave(s, copy_gradient(s, index, values, count, err));
+    const int refused = enter(s, err);
+    return refused ? refused : leave(s, copy_gradient(s, index, values, count, &s->last), err);
 }
 
 double fnn_session_ns(const fnn_session *s, int64_t rows) {
@@ -592,9 +612,14 @@ static void copy_rows(const fnn_view *v, char *buffer, int64_t rows, size_t size
 }
 
 int fnn_predict(fnn_session *s, const void *x, void *y, int64_t n) {
-    if (s->mode != FNN_PREDICT || s->n_in_ports != 1 || s->n_ports != 2 || n < 0) return FNN_ERR_STATE;
-    if (s->model->program.tensors[s->ports[0].tensor].type != s->model->program.real || enter(s, NULL))
-        return FNN_ERR_STATE;
+    const int refused = enter(s, NULL);
+    if (refused) return refused;
+    if (s->mode != FNN_PREDICT || s->n_in_ports != 1 || s->n_ports != 2 ||
+        s->model->program.tensors[s->ports[0].tensor].type != s->model->program.real)
+        return leave(s, fnn_fail(&s->last, FNN_ERR_STATE, "fnn_predict needs a session of FNN_PREDICT, and one input and "
+                                 "one output of the model's own type; use fnn_predict_many"), NULL);
+    if (n < 0 || (n > 0 && (!x || !y)))
+        return leave(s, fnn_fail(&s->last, FNN_ERR_ARGUMENT, "%lld rows, or no arrays", (long long)n), NULL);
     const fnn_view *in = &s->ports[0].view, *out = &s->ports[1].view;
     size_t size = fnn_type_size(s->model->program.real);
     size_t x_sample = (size_t)(in->lead * in->cols) * size, y_sample = (size_t)(out->lead * out->cols) * size;
@@ -620,5 +645,119 @@ int fnn_predict(fnn_session *s, const void *x, void *y, int64_t n) {
     read_from(s, 0, NULL);
     if (pooled) fnn_pool_release(threads);
     fnn_fp_restore(host);
-    return leave(s, FNN_OK);
+    return leave(s, FNN_OK, NULL);
+}
+
+/* ---- whole arrays in one call ---- */
+
+/* A contiguous array of n rows, of the tensor's own type. */
+static fnn_array rows_of(const fnn_tensor *t, const void *data, int64_t n) {
+    fnn_array a = {.data = (void *)(uintptr_t)data, .ndim = t->ndim};
+    a.dtype = t->type == TYPE_F64 ? FNN_F64 : t->type == TYPE_I32 ? FNN_I32 : FNN_F32;
+    int64_t stride = (int64_t)fnn_type_size(t->type);
+    for (int i = t->ndim - 1; i >= 0; i--) {
+        a.shape[i] = i == 0 ? n : t->dim[i];
+        a.strides[i] = stride;
+        stride *= a.shape[i];
+    }
+    return a;
+}
+
+/* Binds `arrays` to the inputs, then the targets where there are any for this mode. */
+static int bind_rows(fnn_session *s, const void *const *arrays, int64_t n, fnn_error *err) {
+    const fnn_program *p = &s->model->program;
+    if (!arrays) return fnn_fail(err, FNN_ERR_ARGUMENT, "no arrays");
+    for (int kind = KIND_INPUT; kind <= (s->mode == FNN_PREDICT ? KIND_INPUT : KIND_TARGET); kind++)
+        for (int i = 0; i < p->n_tensors; i++) {
+            if (p->tensors[i].kind != (fnn_tensor_kind)kind) continue;
+            if (!*arrays)
+                return fnn_fail_at(err, FNN_ERR_ARGUMENT, i, -1, 0, "no array for '%.100s'", p->tensors[i].name);
+            const fnn_array a = rows_of(&p->tensors[i], *arrays++, n);
+            int status = bind_port(s, i, &a, err);
+            if (status != FNN_OK) return status;
+        }
+    return FNN_OK;
+}
+
+static void unbind_all(fnn_session *s) {
+    for (int k = 0; k < s->n_ports; k++) s->ports[k].bound = false;
+    s->begun = false;
+}
+
+static int predict_many(fnn_session *s, const void *const *inputs, void *const *outputs, int64_t n, fnn_error *err) {
+    const fnn_program *p = &s->model->program;
+    if (s->mode != FNN_PREDICT) return fnn_fail(err, FNN_ERR_STATE, "predictions need a session of FNN_PREDICT");
+    if (n == 0) return FNN_OK;
+    if (!outputs) return fnn_fail(err, FNN_ERR_ARGUMENT, "no arrays for the outputs");
+    int status = bind_rows(s, inputs, n, err);
+    for (int i = 0; status == FNN_OK && i < p->n_roots; i++) {
+        if (p->roots[i].kind != ROOT_OUTPUT) continue;
+        const fnn_array a = rows_of(&p->tensors[p->roots[i].tensor], *outputs, n);
+        if (*outputs++) status = bind_port(s, p->roots[i].tensor, &a, err);
+    }
+    const fnn_pass pass = {.n = n, .batch_size = n < s->max_rows ? n : s->max_rows};
+    if (status == FNN_OK) status = begin(s, &pass, err);
+    s->asked = INT64_MAX;            /* nothing is asked of the system */
+    if (status != FNN_OK) return status;
+    uint64_t host = fnn_fp_enter();
+    const bool pooled =
+        s->threads > 1 && fnn_session_shared_ns(s, pass.batch_size, s->share_ns) * (double)s->steps_total > FNN_WAKE_NS;
+    const int threads = pooled ? fnn_pool_acquire(s->threads) : 1;
+    while (status == FNN_OK && s->steps_done < s->steps_total) status = one_step(s, 0, threads, err);
+    if (pooled) fnn_pool_release(threads);
+    fnn_fp_restore(host);
+    return status;
+}
+
+int fnn_predict_many(fnn_session *s, const void *const *inputs, void *const *outputs, int64_t n, fnn_error *err) {
+    const int refused = enter(s, err);
+    if (refused) return refused;
+    int status = predict_many(s, inputs, outputs, n, &s->last);
+    unbind_all(s);
+    return leave(s, status, err);
+}
+
+/* One pass of training over n rows; *loss: their mean, all losses by their weights and the penalties. */
+static int train(fnn_session *s, const void *const *arrays, const fnn_pass *pass, double lr, double *loss, fnn_error *err) {
+    if (s->mode != FNN_TRAIN) return fnn_fail(err, FNN_ERR_STATE, "training needs a session of FNN_TRAIN");
+    if (!(lr >= 0 && isfinite(lr)))
+        return fnn_fail(err, FNN_ERR_ARGUMENT, "a learning rate of %g: at least 0, such as fnn_model_learning_rate gives", lr);
+    if (s->n_optimizers == 0) return fnn_fail(err, FNN_ERR_STATE, "the file's optimizer changes no parameter by steps");
+    int status = bind_rows(s, arrays, pass->n, err);
+    if (status == FNN_OK) status = begin(s, pass, err);
+    if (status == FNN_OK) status = fnn_model_snapshot(s->model, err);
+    if (status != FNN_OK) return status;
+    int64_t done;
+    status = run(s, -1, -1, &lr, 1, &done, err);
+    fnn_model_end_snapshot(s->model, status == FNN_ERR_NONFINITE);
+    if (status != FNN_OK || !loss) return status;
+    const fnn_program *p = &s->model->program;
+    *loss = 0;
+    for (int i = 0; i < p->n_roots; i++)
+        if (p->roots[i].kind == ROOT_LOSS || p->roots[i].kind == ROOT_PENALTY)
+            *loss += (p->roots[i].kind == ROOT_LOSS ? p->roots[i].factor : 1) * s->sums[2 * i] / s->sums[2 * i + 1];
+    return status;
+}
+
+static int train_whole(fnn_session *s, const void *const *arrays, const fnn_pass *pass, double lr, double *loss,
+                       fnn_error *err) {
+    const int refused = enter(s, err);
+    if (refused) return refused;
+    int status = train(s, arrays, pass, lr, loss, &s->last);
+    unbind_all(s);
+    return leave(s, status, err);
+}
+
+int fnn_train_batch(fnn_session *s, const void *const *arrays, int64_t n, double learning_rate, double *loss,
+                    fnn_error *err) {
+    const fnn_pass pass = {.n = n, .batch_size = n, .check_finite = 1, .seed = s ? fnn_file_batch_seed(s->model->file) : 0,
+                           .epoch = s ? (uint64_t)fnn_model_iterations(s->model) : 0};
+    return train_whole(s, arrays, &pass, learning_rate, loss, err);
+}
+
+int fnn_train_epoch(fnn_session *s, const void *const *arrays, int64_t n, uint64_t seed, uint64_t epoch,
+                    double learning_rate, double *loss, fnn_error *err) {
+    const fnn_pass pass = {.n = n, .batch_size = s && n > s->max_rows ? s->max_rows : n, .shuffle = 1, .check_finite = 1,
+                           .seed = seed, .epoch = epoch};
+    return train_whole(s, arrays, &pass, learning_rate, loss, err);
 }

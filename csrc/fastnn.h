@@ -73,14 +73,14 @@ FNN_API int fnn_get_threads(void);       /* [any] */
 
 /* All memory comes from `take`: `bytes` (1 or more), aligned to `alignment`, a power of two; NULL when there is none.
  * Both are called from any thread. Refused with FNN_ERR_STATE while the library holds memory: to be called first of
- * all. NULL, NULL: the system's again. [any] */
+ * all (fnn_set_threads(1) gives back that of its threads). NULL, NULL: the system's again. [any] */
 FNN_API int fnn_set_allocator(void *(*take)(size_t bytes, size_t alignment, void *context),
                               void (*give_back)(void *p, void *context), void *context);
 
 /* ---- models ---- */
 
-/* Reads a file that fastnn saved, of kind "model" or "predictor". Beside the model's own memory it takes that of the
- * file's header. The bytes are not needed any more afterwards. [any] */
+/* Reads a file that fastnn saved, of kind "model" or "predictor". Beside the model's own memory it takes some
+ * times that of the file's header. The bytes are not needed any more afterwards. [any] */
 FNN_API int fnn_open(const char *path, fnn_model **model, fnn_error *err);
 FNN_API int fnn_open_memory(const void *bytes, size_t size, fnn_model **model, fnn_error *err);
 /* Writes such a file with the parameters, moments and count of updates of now: beside `path`, then renamed, so that the
@@ -154,7 +154,8 @@ FNN_API int fnn_predict_many(fnn_session *session, const void *const *inputs, vo
                              fnn_error *err);
 
 /* Trains on n rows at once: one update. `arrays` are the inputs, then the targets, as for fnn_predict_many; n is at most
- * the session's max_rows. *loss: their mean loss before the update. The same bits as `train_on_batch`. [session] */
+ * the session's max_rows. FNN_ERR_NONFINITE: the parameters are those before the call; for that, the first call takes
+ * the memory of a copy of parameters and moments. *loss: their mean loss before the update. The same bits as `train_on_batch`. [session] */
 FNN_API int fnn_train_batch(fnn_session *session, const void *const *arrays, int64_t n, double learning_rate,
                             double *loss, fnn_error *err);
 /* Trains on n rows in batches of the session's max_rows, in an order that seed and epoch decide. *loss: the mean over

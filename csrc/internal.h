@@ -10,6 +10,7 @@
 #define FNN_MAX_OUT 2
 #define FNN_MAX_ATTR 8
 #define FNN_ALIGN 64
+#define FNN_MAX_PATH 4096
 
 /* ---- ops ---- */
 
@@ -42,12 +43,12 @@ int fnn_op_slots(int op, const double *attr);   /* moments an optimizer op keeps
 
 /* ---- program: a verified list of tensors and nodes ---- */
 
-typedef enum { KIND_INPUT, KIND_TARGET, KIND_WEIGHT, KIND_PARAM, KIND_TEMP } fnn_kind;
+typedef enum { KIND_INPUT, KIND_TARGET, KIND_WEIGHT, KIND_PARAM, KIND_TEMP } fnn_tensor_kind;
 /* I8 and BF16: kernels alone; CSR: inputs alone, sparse rows of the program's real type. */
 typedef enum { TYPE_F32, TYPE_F64, TYPE_I32, TYPE_I8, TYPE_BF16, TYPE_CSR } fnn_type;
 
 typedef struct {
-    fnn_kind kind;
+    fnn_tensor_kind kind;
     fnn_type type;
     int ndim;                        /* batched tensors: the batch counts as dimension 0 */
     bool batched;
@@ -68,7 +69,7 @@ typedef struct {
 typedef enum { ROOT_OUTPUT, ROOT_LOSS, ROOT_METRIC, ROOT_PENALTY, ROOT_GRAD, ROOT_TALLY } fnn_root_kind;
 /* loss, metric: a per-row tensor and the sample weights that go with it (-1: none), factor = loss weight;
  * tally: a tensor without a batch whose elements are summed over the batches of a pass */
-typedef struct { fnn_root_kind kind; int tensor, other; double factor; } fnn_root;
+typedef struct { fnn_root_kind kind; int tensor, other; double factor; char *name; } fnn_root;
 
 typedef struct {
     fnn_type real;                   /* TYPE_F32 or TYPE_F64 */
@@ -228,6 +229,10 @@ void fnn_fp_restore(uint64_t state);
 
 /* ---- model.c: parameters and their owner ---- */
 
+typedef struct fnn_file fnn_file;
+void fnn_file_free(fnn_file *f);
+uint64_t fnn_file_batch_seed(const fnn_file *f);  /* what keys fnn_train_batch; 0 for NULL */
+
 /* One lock for all models that share parameters. */
 typedef struct { int refs; fnn_rwlock *lock; } fnn_guard;
 
@@ -254,12 +259,26 @@ struct fnn_model {
     void *snapshot[2];               /* the last one and the one before */
     int64_t snapshot_iterations[2];
     int newest, snapshots;
+    fnn_file *file;                  /* what else stood in its file; NULL where it was made from a text */
+    fnn_error last;                  /* see fnn_model_error; written and read by who has set `telling` */
+    bool telling;
+    bool freed;                      /* by its owner; sessions hold it still */
 };
 
 size_t fnn_type_size(fnn_type type);
 fnn_layout fnn_layout_of(const fnn_kernels *k, const fnn_tensor *t);
 void fnn_layout_read(const fnn_layout *l, size_t real_size, const void *stored, void *row_major);
 void fnn_layout_write(const fnn_layout *l, size_t real_size, void *stored, const void *row_major);
+/* The model of a program, which becomes its own (or is cleared); see fnn_model_create for the rest. */
+int fnn_model_of(fnn_program *program, const char *isa, fnn_param *const *params, int n_params, fnn_model **out,
+                 fnn_error *err);
+bool fnn_model_trains(const fnn_model *m);
+void fnn_model_keep(fnn_model *m);                /* one more that holds it */
+void fnn_model_drop(fnn_model *m);                /* and one fewer */
+/* Notes where a call failed with `own`, and gives that to the caller; returns status. */
+int fnn_model_told(fnn_model *m, int status, const fnn_error *own, fnn_error *err);
+/* The newest snapshot is not needed any more; its memory serves the next one. restore: go back to it first. */
+void fnn_model_end_snapshot(fnn_model *m, bool restore);
 void fnn_model_hold(fnn_model *m, bool write);
 void fnn_model_let_go(fnn_model *m, bool write);
 
@@ -302,11 +321,12 @@ typedef struct { int64_t step, rows, *sample, *row; } fnn_batch;
 struct fnn_session {
     fnn_model *model;
     int mode;
-    bool training, guarded, shares;  /* shares: a full batch is worth more than one thread */
+    bool training, guarded;
+    bool alone, shares;              /* on one thread in any case; a full batch is worth more than one */
     int64_t max_rows;
     int threads;                     /* that it has scratch for */
     char *arena, *scratch;           /* scratch: FNN_SCRATCH bytes a thread */
-    size_t arena_bytes;
+    size_t arena_bytes, bytes;       /* bytes: all that it holds but scratch and faults */
     fnn_view *views;                 /* by tensor; p is NULL where the session does not need it */
     fnn_zone *zones;                 /* of sentinels, where guarded */
     int n_zones;
@@ -336,6 +356,7 @@ struct fnn_session {
     double *sums;                    /* (sum, weight) a root, then the elements of the tallies */
     int stop;                        /* set by the thread that found bad data */
     fnn_error *faults;               /* the first found while gathering, one a thread */
+    fnn_error last;                  /* see fnn_session_error */
 };
 
 /* Batches of up to so many rows share a product by its columns, so that each weight passes by one core alone. */
@@ -375,13 +396,47 @@ static inline int64_t fnn_index_at(const void *indices, int dtype, int64_t i) {
     return dtype == FNN_I64 ? ((const int64_t *)indices)[i] : ((const int32_t *)indices)[i];
 }
 
+/* ---- model files: file.c reads and writes them, disk.c gives it those of the system ---- */
+
+typedef struct {
+    bool (*read)(void *context, uint64_t at, void *to, size_t n);   /* n bytes from there on; false: they cannot be had */
+    void *context;
+    uint64_t size;
+    const char *label;               /* how errors name it */
+} fnn_source;
+int fnn_file_read(const fnn_source *source, fnn_model **out, fnn_error *err);
+/* Gives the file to `write` piece by piece, with 64 zeros in the place of its checksum, which stands FNN_CHECKSUM_AT and
+ * is given in the end. Training waits meanwhile. */
+#define FNN_CHECKSUM_AT 37
+typedef bool (*fnn_sink)(void *context, const void *bytes, size_t n);
+int fnn_file_write(fnn_model *m, fnn_sink write, void *context, char checksum[64], fnn_error *err);
+
+/* ---- json.c: a text of JSON is read from front to back; every reader says whether it succeeded ---- */
+typedef struct { char *at, *end; } fnn_json;
+bool fnn_json_take(fnn_json *j, char c);          /* after any white space */
+bool fnn_json_ends(fnn_json *j);                  /* is there nothing but white space? */
+/* A string, decoded where it stands: UTF-8, with a zero after its last byte. */
+bool fnn_json_string(fnn_json *j, char **text, size_t *length);
+bool fnn_json_natural(fnn_json *j, int64_t *value);   /* an integer from 0 to 2^62 */
+bool fnn_json_number(fnn_json *j, double *value);
+bool fnn_json_skip(fnn_json *j);                  /* any value, nested 64 deep at most; nothing is decoded */
+bool fnn_json_utf8(const char *text, size_t n);   /* is it valid UTF-8? */
+
+/* ---- sha256.c ---- */
+typedef struct { uint32_t state[8]; uint64_t bytes; unsigned char block[64]; } fnn_sha256;
+void fnn_sha256_begin(fnn_sha256 *s);
+void fnn_sha256_add(fnn_sha256 *s, const void *bytes, size_t n);
+void fnn_sha256_end(fnn_sha256 *s, char digits[64]);   /* in hexadecimal */
+
 /* ---- status.c ---- */
 int fnn_fail(fnn_error *err, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int fnn_fail_at(fnn_error *err, int status, int tensor, int64_t row, double value, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
 bool fnn_mul(int64_t a, int64_t b, int64_t *out); /* checked size helpers: false on overflow or negative */
 bool fnn_add(int64_t a, int64_t b, int64_t *out);
-void *fnn_alloc(size_t bytes);                    /* aligned to FNN_ALIGN, zeroed; NULL when out of memory */
+/* Zeroed; NULL when out of memory. fnn_alloc is for what kernels work on: aligned to FNN_ALIGN. */
+void *fnn_new(size_t count, size_t size);
+void *fnn_alloc(size_t bytes);
 void fnn_free(void *p);
 
 #endif

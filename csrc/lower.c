@@ -81,14 +81,17 @@ static void lower_node(lowering *w, fnn_node n) {
 
 int fnn_program_lower(fnn_program *p, fnn_error *err) {
     const size_t tensors = (size_t)p->n_tensors, nodes = (size_t)p->n_nodes;
-    lowering w = {.p = p, .twin = malloc((tensors + 1) * sizeof *w.twin),
-                  .nodes = malloc((nodes + tensors + 1) * sizeof *w.nodes)};
-    fnn_tensor *grown = w.twin && w.nodes ? realloc(p->tensors, (2 * tensors + 1) * sizeof *grown) : NULL;
-    if (!grown) {
-        free(w.twin);
-        free(w.nodes);
+    lowering w = {.p = p, .twin = fnn_new(tensors + 1, sizeof *w.twin),
+                  .nodes = fnn_new(nodes + tensors + 1, sizeof *w.nodes)};
+    fnn_tensor *grown = fnn_new(2 * tensors + 1, sizeof *grown);
+    if (!w.twin || !w.nodes || !grown) {
+        fnn_free(w.twin);
+        fnn_free(w.nodes);
+        fnn_free(grown);
         return fnn_fail(err, FNN_ERR_MEMORY, "out of memory");
     }
+    memcpy(grown, p->tensors, tensors * sizeof *grown);
+    fnn_free(p->tensors);
     p->tensors = grown;
     for (size_t i = 0; i < tensors; i++) {
         p->tensors[i].panel = p->tensors[i].kind == KIND_PARAM && is_matrix(&p->tensors[i]);
@@ -97,8 +100,8 @@ int fnn_program_lower(fnn_program *p, fnn_error *err) {
     for (int i = 0; i < p->n_nodes; i++) lower_node(&w, p->nodes[i]);
     for (int i = 0; i < p->n_roots; i++)
         if (p->roots[i].kind == ROOT_TALLY) p->roots[i].tensor = in_layout(&w, p->roots[i].tensor, false);
-    free(p->nodes);
-    free(w.twin);
+    fnn_free(p->nodes);
+    fnn_free(w.twin);
     p->nodes = w.nodes;
     p->n_nodes = w.n_nodes;
     return FNN_OK;

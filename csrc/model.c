@@ -69,17 +69,17 @@ static bool drop(int *refs) { return __atomic_sub_fetch(refs, 1, __ATOMIC_ACQ_RE
 static void guard_free(fnn_guard *g) {
     if (g && drop(&g->refs)) {
         fnn_rwlock_free(g->lock);
-        free(g);
+        fnn_free(g);
     }
 }
 
 static fnn_guard *guard_new(void) {
-    fnn_guard *g = calloc(1, sizeof *g);
+    fnn_guard *g = fnn_new(1, sizeof *g);
     if (!g) return NULL;
     g->refs = 1;
     g->lock = fnn_rwlock_new();
     if (g->lock) return g;
-    free(g);
+    fnn_free(g);
     return NULL;
 }
 
@@ -90,7 +90,7 @@ static size_t bytes_of(int64_t size, size_t real_size) {
 }
 
 static fnn_param *param_new(const fnn_kernels *k, const fnn_tensor *t, fnn_guard *guard) {
-    fnn_param *p = calloc(1, sizeof *p);
+    fnn_param *p = fnn_new(1, sizeof *p);
     if (!p) return NULL;
     p->refs = 1;
     p->type = t->type;
@@ -100,7 +100,7 @@ static fnn_param *param_new(const fnn_kernels *k, const fnn_tensor *t, fnn_guard
     size_t bytes = bytes_of(p->layout.size, fnn_type_size(p->type));
     p->w = bytes ? fnn_alloc(bytes) : NULL;
     if (!p->w) {
-        free(p);
+        fnn_free(p);
         return NULL;
     }
     hold(&guard->refs);
@@ -112,7 +112,7 @@ void fnn_param_free(fnn_param *p) {
     if (!p || !drop(&p->refs)) return;
     fnn_free(p->w);
     guard_free(p->guard);
-    free(p);
+    fnn_free(p);
 }
 
 /* ---- models ---- */
@@ -124,7 +124,7 @@ static int by_address(const void *a, const void *b) {
 
 static int collect_guards(fnn_model *m, fnn_guard *own) {
     int count = 0;
-    m->guards = calloc((size_t)m->program.n_tensors + 1, sizeof *m->guards);
+    m->guards = fnn_new((size_t)m->program.n_tensors + 1, sizeof *m->guards);
     if (!m->guards) return FNN_ERR_MEMORY;
     m->guards[count++] = own;
     for (int i = 0; i < m->program.n_tensors; i++)
@@ -166,19 +166,20 @@ static int share_or_make(fnn_model *m, int i, fnn_param *given, fnn_guard *own, 
     return FNN_OK;
 }
 
-int fnn_model_create(const char *text, size_t length, const char *isa, fnn_param *const *params, int n_params,
-                     fnn_model **out, fnn_error *err) {
+int fnn_model_of(fnn_program *program, const char *isa, fnn_param *const *params, int n_params, fnn_model **out,
+                 fnn_error *err) {
     *out = NULL;
-    fnn_model *m = calloc(1, sizeof *m);
+    fnn_model *m = fnn_new(1, sizeof *m);
     fnn_guard *own = guard_new();
     int status = m && own ? FNN_OK : fnn_fail(err, FNN_ERR_MEMORY, "out of memory");
-    if (m) m->refs = 1;
-    if (status == FNN_OK) {
-        uint64_t host = fnn_fp_enter();   /* numbers are read */
-        status = fnn_program_parse(text, length, &m->program, err);
-        if (status == FNN_OK) status = fnn_program_lower(&m->program, err);
-        fnn_fp_restore(host);
+    if (m) {
+        m->refs = 1;
+        m->program = *program;
+        *program = (fnn_program){0};
+    } else {
+        fnn_program_clear(program);
     }
+    if (status == FNN_OK) status = fnn_program_lower(&m->program, err);
     if (status == FNN_OK) {
         m->kernels = fnn_kernels_find(isa, m->program.real);
         if (!m->kernels)
@@ -187,8 +188,8 @@ int fnn_model_create(const char *text, size_t length, const char *isa, fnn_param
     }
     int n = m ? m->program.n_tensors : 0;
     if (status == FNN_OK) {
-        m->params = calloc((size_t)n + 1, sizeof *m->params);
-        m->slots = calloc((size_t)n * FNN_MAX_SLOTS + 1, sizeof *m->slots);
+        m->params = fnn_new((size_t)n + 1, sizeof *m->params);
+        m->slots = fnn_new((size_t)n * FNN_MAX_SLOTS + 1, sizeof *m->slots);
         if (!m->params || !m->slots) status = fnn_fail(err, FNN_ERR_MEMORY, "out of memory");
     }
     for (int i = 0; status == FNN_OK && i < n; i++)
@@ -198,23 +199,68 @@ int fnn_model_create(const char *text, size_t length, const char *isa, fnn_param
         status = fnn_fail(err, FNN_ERR_MEMORY, "out of memory");
     guard_free(own);
     if (status == FNN_OK) *out = m;
-    else fnn_model_free(m);
+    else fnn_model_drop(m);
     return status;
 }
 
-void fnn_model_free(fnn_model *m) {
+int fnn_model_create(const char *text, size_t length, const char *isa, fnn_param *const *params, int n_params,
+                     fnn_model **out, fnn_error *err) {
+    *out = NULL;
+    fnn_program program;
+    uint64_t host = fnn_fp_enter();   /* numbers are read */
+    int status = fnn_program_parse(text, length, &program, err);
+    fnn_fp_restore(host);
+    return status == FNN_OK ? fnn_model_of(&program, isa, params, n_params, out, err) : status;
+}
+
+void fnn_model_keep(fnn_model *m) { hold(&m->refs); }
+
+void fnn_model_drop(fnn_model *m) {
     if (!m || !drop(&m->refs)) return;
     for (int i = 0; m->params && i < m->program.n_tensors; i++) fnn_param_free(m->params[i]);
     for (int i = 0; m->slots && !m->lender && i < m->program.n_tensors * FNN_MAX_SLOTS; i++) fnn_free(m->slots[i]);
-    fnn_model_free(m->lender);
+    fnn_model_drop(m->lender);
     for (int i = 0; i < m->n_guards; i++) guard_free(m->guards[i]);
-    free(m->guards);
-    free(m->params);
-    free(m->slots);
+    fnn_free(m->guards);
+    fnn_free(m->params);
+    fnn_free(m->slots);
     fnn_free(m->snapshot[0]);
     fnn_free(m->snapshot[1]);
     fnn_program_clear(&m->program);
-    free(m);
+    fnn_file_free(m->file);
+    fnn_free(m);
+}
+
+void fnn_model_free(fnn_model *m) {
+    if (!m) return;
+    __atomic_store_n(&m->freed, true, __ATOMIC_RELEASE);
+    fnn_model_drop(m);
+}
+
+/* ---- the last error ---- */
+
+/* Held for the time of a copy. */
+static void begin_telling(fnn_model *m) {
+    while (__atomic_exchange_n(&m->telling, true, __ATOMIC_ACQUIRE)) {}
+}
+static void end_telling(fnn_model *m) { __atomic_store_n(&m->telling, false, __ATOMIC_RELEASE); }
+
+int fnn_model_told(fnn_model *m, int status, const fnn_error *own, fnn_error *err) {
+    if (status == FNN_OK) return status;
+    begin_telling(m);
+    m->last = *own;
+    end_telling(m);
+    if (err) *err = *own;
+    return status;
+}
+
+void fnn_model_error(const fnn_model *m, fnn_error *error) {
+    if (!error) return;
+    memset(error, 0, sizeof *error);
+    if (!m) return;
+    begin_telling((fnn_model *)(uintptr_t)m);
+    *error = m->last;
+    end_telling((fnn_model *)(uintptr_t)m);
 }
 
 /* The moment of a parameter in another model, NULL where that has none. */
@@ -241,9 +287,15 @@ int fnn_model_share_moments(fnn_model *m, fnn_model *lender, fnn_error *err) {
     return FNN_OK;
 }
 
+bool fnn_model_trains(const fnn_model *m) {
+    for (int i = 0; i < m->program.n_roots; i++)
+        if (m->program.roots[i].kind == ROOT_LOSS) return true;
+    return false;
+}
+
 int fnn_model_slots(const fnn_model *m) { return m->program.slots; }
 /* Atomic, since a training in another thread counts on meanwhile. */
-int64_t fnn_model_iterations(const fnn_model *m) { return __atomic_load_n(&m->iterations, __ATOMIC_RELAXED); }
+int64_t fnn_model_iterations(const fnn_model *m) { return m ? __atomic_load_n(&m->iterations, __ATOMIC_RELAXED) : 0; }
 void fnn_model_set_iterations(fnn_model *m, int64_t iterations) {
     __atomic_store_n(&m->iterations, iterations > 0 ? iterations : 0, __ATOMIC_RELAXED);
 }
@@ -372,12 +424,24 @@ int fnn_model_snapshot(fnn_model *m, fnn_error *err) {
     return made ? FNN_OK : fnn_fail(err, FNN_ERR_MEMORY, "out of memory for a copy of the parameters");
 }
 
+static void restore_newest(fnn_model *m) {
+    walk_state(m, m->snapshot[m->newest], -1);
+    fnn_model_set_iterations(m, m->snapshot_iterations[m->newest]);
+}
+
+void fnn_model_end_snapshot(fnn_model *m, bool restore) {
+    fnn_model_hold(m, true);
+    if (restore) restore_newest(m);
+    m->newest = !m->newest;
+    m->snapshots--;
+    fnn_model_let_go(m, true);
+}
+
 int fnn_model_restore(fnn_model *m, fnn_error *err) {
     fnn_model_hold(m, true);
     bool left = m->snapshots > 0;
     if (left) {
-        walk_state(m, m->snapshot[m->newest], -1);
-        fnn_model_set_iterations(m, m->snapshot_iterations[m->newest]);
+        restore_newest(m);
         m->newest = !m->newest;
         m->snapshots--;
     }

@@ -50,6 +50,7 @@ typedef struct {
     size_t bytes;                    /* end of the last buffer */
     fnn_zone *zones;
     int n_zones;
+    bool measures;                   /* only the session's bytes are wanted */
 } planner;
 
 static const fnn_op_info *info_of(const fnn_node *n) { return &fnn_ops[n->op]; }
@@ -890,6 +891,13 @@ static void *carve(char **at, size_t bytes) {
     return p;
 }
 
+/* Memory that the session keeps. */
+static void *keep(fnn_session *s, size_t count, size_t size) {
+    s->bytes += count * size;
+    return fnn_new(count, size);
+}
+
+/* Where the planner only measures, it stops when the session's bytes are known. */
 static int plan_into(planner *w) {
     fnn_session *s = w->s;
     const fnn_program *p = w->p;
@@ -897,7 +905,7 @@ static int plan_into(planner *w) {
     /* The planner's own arrays, in one piece: bounded by the limits on nodes and tensors. */
     size_t each = sizeof(bool) + 13 * sizeof(int) + sizeof(int64_t) + sizeof(fnn_zone) + sizeof(place);
     size_t bytes = (nodes + tensors) * each + nodes * sizeof(fnn_node) + 64 * 16;
-    char *all = calloc(1, bytes), *at = all;
+    char *all = fnn_new(1, bytes), *at = all;
     if (!all) return FNN_ERR_MEMORY;
     w->nodes = carve(&at, nodes * sizeof(fnn_node));
     w->chosen = carve(&at, tensors * sizeof(int));
@@ -917,15 +925,10 @@ static int plan_into(planner *w) {
     w->zones = carve(&at, (tensors + 1) * sizeof(fnn_zone));
     w->places = carve(&at, tensors * sizeof(place));
 
-    s->ports = calloc(tensors + (size_t)p->n_roots + 1, sizeof *s->ports);
-    s->views = calloc(tensors + 1, sizeof *s->views);
-    s->sums = calloc(2 * (size_t)p->n_roots + (size_t)p->tallied + 1, sizeof *s->sums);
-    s->chosen = calloc((size_t)s->max_rows, 4 * sizeof *s->chosen);
-    int status = s->ports && s->views && s->sums && s->chosen ? FNN_OK : FNN_ERR_MEMORY;
-    if (status == FNN_OK) {
-        s->batch = (fnn_batch){-1, 0, s->chosen, s->chosen + s->max_rows};
-        s->next = (fnn_batch){-1, 0, s->chosen + 2 * s->max_rows, s->chosen + 3 * s->max_rows};
-    }
+    s->ports = keep(s, tensors + (size_t)p->n_roots + 1, sizeof *s->ports);
+    s->views = keep(s, tensors + 1, sizeof *s->views);
+    s->sums = keep(s, 2 * (size_t)p->n_roots + (size_t)p->tallied + 1, sizeof *s->sums);
+    int status = s->ports && s->views && s->sums ? FNN_OK : FNN_ERR_MEMORY;
     if (status == FNN_OK) {
         resolve_training(w);
         mark_needed(w);
@@ -939,16 +942,22 @@ static int plan_into(planner *w) {
         w->zones[w->n_zones++] = (fnn_zone){w->bytes, s->arena_bytes};
     }
     if (status == FNN_OK) {
-        s->arena = fnn_alloc(s->arena_bytes);
-        s->stages = calloc((size_t)w->n_order + 1, sizeof *s->stages);
-        s->phases = calloc((size_t)w->n_order + 2, sizeof *s->phases);
-        s->optimizers = calloc((size_t)w->n_order + 1, sizeof *s->optimizers);
-        s->readers = calloc((size_t)w->n_order * 2 + 1, sizeof *s->readers);
-        s->zones = calloc((size_t)w->n_zones + 1, sizeof *s->zones);
-        if (!s->arena || !s->stages || !s->phases || !s->optimizers || !s->readers || !s->zones)
-            status = FNN_ERR_MEMORY;
+        s->stages = keep(s, (size_t)w->n_order + 1, sizeof *s->stages);
+        s->phases = keep(s, (size_t)w->n_order + 2, sizeof *s->phases);
+        s->optimizers = keep(s, (size_t)w->n_order + 1, sizeof *s->optimizers);
+        s->readers = keep(s, (size_t)w->n_order * 2 + 1, sizeof *s->readers);
+        s->zones = keep(s, (size_t)w->n_zones + 1, sizeof *s->zones);
+        s->bytes += s->arena_bytes + (size_t)s->max_rows * 4 * sizeof *s->chosen;
+        if (!s->stages || !s->phases || !s->optimizers || !s->readers || !s->zones) status = FNN_ERR_MEMORY;
     }
-    if (status == FNN_OK) {
+    if (status == FNN_OK && !w->measures) {
+        s->arena = fnn_alloc(s->arena_bytes);
+        s->chosen = fnn_new((size_t)s->max_rows, 4 * sizeof *s->chosen);
+        if (!s->arena || !s->chosen) status = FNN_ERR_MEMORY;
+    }
+    if (status == FNN_OK && !w->measures) {
+        s->batch = (fnn_batch){-1, 0, s->chosen, s->chosen + s->max_rows};
+        s->next = (fnn_batch){-1, 0, s->chosen + 2 * s->max_rows, s->chosen + 3 * s->max_rows};
         int *first = w->position;    /* by stage, from now on */
         for (int i = 0; i < w->n_order; i++)
             if (!is_free_of_work(w, &w->nodes[w->order[i]])) {
@@ -967,10 +976,10 @@ static int plan_into(planner *w) {
         for (int i = 0; i < s->n_zones; i++)
             memset(s->arena + s->zones[i].start, FNN_SENTINEL, s->zones[i].end - s->zones[i].start);
         s->share_ns = FNN_SHARE_NS;
-        s->shares = fnn_session_shared_ns(s, s->max_rows, FNN_SHARE_LEAST_NS) > 0;
+        s->shares = !s->alone && fnn_session_shared_ns(s, s->max_rows, FNN_SHARE_LEAST_NS) > 0;
         status = fnn_session_fit_threads(s);
     }
-    free(all);
+    fnn_free(all);
     return status;
 }
 
@@ -987,37 +996,40 @@ int fnn_session_fit_threads(fnn_session *s) {
     int threads = s->shares ? fnn_get_threads() : 1;
     if (threads <= s->threads) return FNN_OK;
     char *scratch = fnn_alloc((size_t)threads * FNN_SCRATCH);
-    fnn_error *faults = calloc((size_t)threads, sizeof *faults);
+    fnn_error *faults = fnn_new((size_t)threads, sizeof *faults);
     if (!scratch || !faults) {
         fnn_free(scratch);
-        free(faults);
+        fnn_free(faults);
         return FNN_ERR_MEMORY;
     }
     fnn_free(s->scratch);
-    free(s->faults);
+    fnn_free(s->faults);
     s->scratch = scratch;
     s->faults = faults;
     s->threads = threads;
     return FNN_OK;
 }
 
-int fnn_session_create(fnn_model *model, int mode, int64_t max_rows, int flags, fnn_session **out,
+static int session_new(fnn_model *model, int mode, int64_t max_rows, int flags, bool measures, fnn_session **out,
                        fnn_error *err) {
-    *out = NULL;
     if (mode < FNN_PREDICT || mode > FNN_GRADIENTS)
         return fnn_fail(err, FNN_ERR_ARGUMENT, "unknown mode %d", mode);
     if (max_rows < 1 || max_rows > FNN_MAX_ROWS)
         return fnn_fail(err, FNN_ERR_ARGUMENT, "a session for %lld rows: at least 1, at most 2^40",
                         (long long)max_rows);
-    fnn_session *s = calloc(1, sizeof *s);
+    if (mode == FNN_TRAIN && !fnn_model_trains(model))
+        return fnn_fail(err, FNN_ERR_STATE, "the model has no loss to train for: compile it in Python, and save it again");
+    fnn_session *s = fnn_new(1, sizeof *s);
     if (!s) return fnn_fail(err, FNN_ERR_MEMORY, "out of memory");
-    __atomic_add_fetch(&model->refs, 1, __ATOMIC_RELAXED);
+    fnn_model_keep(model);
     s->model = model;
     s->mode = mode;
     s->training = mode == FNN_TRAIN || (flags & FNN_TRAINING);
+    s->alone = flags & FNN_ONE_THREAD;
     s->guarded = flags & FNN_GUARD;
     s->max_rows = max_rows;
-    planner w = {.s = s, .p = &model->program};
+    s->bytes = sizeof *s;
+    planner w = {.s = s, .p = &model->program, .measures = measures};
     uint64_t host = fnn_fp_enter();   /* estimates are in floating point */
     int status = plan_into(&w);
     fnn_fp_restore(host);
@@ -1025,7 +1037,7 @@ int fnn_session_create(fnn_model *model, int mode, int64_t max_rows, int flags, 
         *out = s;
         return FNN_OK;
     }
-    double need = (double)s->arena_bytes;
+    double need = (double)s->bytes;
     fnn_session_free(s);
     if (status == FNN_ERR_LIMIT)
         return fnn_fail(err, status, "batches of %lld rows are too large for this program",
@@ -1034,25 +1046,47 @@ int fnn_session_create(fnn_model *model, int mode, int64_t max_rows, int flags, 
                     need / 1e6);
 }
 
-void fnn_session_free(fnn_session *s) {
-    if (!s) return;
-    free(s->ports);
-    free(s->readers);
-    free(s->views);
-    free(s->sums);
-    free(s->chosen);
-    free(s->faults);
-    free(s->stages);
-    free(s->phases);
-    free(s->optimizers);
-    free(s->zones);
-    fnn_free(s->arena);
-    fnn_free(s->scratch);
-    fnn_model_free(s->model);
-    free(s);
+int fnn_session_create(fnn_model *model, int mode, int64_t max_rows, int flags, fnn_session **out, fnn_error *err) {
+    if (out) *out = NULL;
+    if (!model || !out) return fnn_fail(err, FNN_ERR_ARGUMENT, "no model, or no place for a session");
+    fnn_error own;
+    return fnn_model_told(model, session_new(model, mode, max_rows, flags, false, out, &own), &own, err);
 }
 
-size_t fnn_session_bytes(const fnn_session *s) { return s->arena_bytes + (size_t)s->threads * FNN_SCRATCH; }
+int fnn_session_size(fnn_model *model, int mode, int64_t max_rows, int flags, size_t *bytes, fnn_error *err) {
+    if (!model || !bytes) return fnn_fail(err, FNN_ERR_ARGUMENT, "no model, or no place for the size");
+    fnn_error own;
+    fnn_session *s = NULL;
+    int status = session_new(model, mode, max_rows, flags, true, &s, &own);
+    if (status == FNN_OK) {
+        s->threads = s->alone ? 1 : fnn_get_threads();
+        *bytes = fnn_session_bytes(s);
+        fnn_session_free(s);
+    }
+    return fnn_model_told(model, status, &own, err);
+}
+
+void fnn_session_free(fnn_session *s) {
+    if (!s) return;
+    fnn_free(s->ports);
+    fnn_free(s->readers);
+    fnn_free(s->views);
+    fnn_free(s->sums);
+    fnn_free(s->chosen);
+    fnn_free(s->faults);
+    fnn_free(s->stages);
+    fnn_free(s->phases);
+    fnn_free(s->optimizers);
+    fnn_free(s->zones);
+    fnn_free(s->arena);
+    fnn_free(s->scratch);
+    fnn_model_drop(s->model);
+    fnn_free(s);
+}
+
+size_t fnn_session_bytes(const fnn_session *s) {
+    return s ? s->bytes + (size_t)s->threads * (FNN_SCRATCH + sizeof *s->faults) : 0;
+}
 
 int fnn_session_check(const fnn_session *s, fnn_error *err) {
     for (int i = 0; i < s->n_zones; i++)

@@ -134,7 +134,7 @@ static int read_tensor(cursor c, int index, fnn_program *p, fnn_error *err) {
     if (kind == 5) return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: unknown kind", index);
     while (type < 6 && !take_word(&c, type_names[type])) type++;
     if (type == 6) return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: unknown type", index);
-    t.kind = (fnn_kind)kind;
+    t.kind = (fnn_tensor_kind)kind;
     t.type = (fnn_type)type;
     const bool narrow = t.type == TYPE_I8 || t.type == TYPE_BF16;
     if (!narrow && t.type != TYPE_I32 && t.type != TYPE_CSR && t.type != p->real)
@@ -161,10 +161,9 @@ static int read_tensor(cursor c, int index, fnn_program *p, fnn_error *err) {
     if (length > FNN_MAX_NAME)
         return fnn_fail(err, FNN_ERR_LIMIT, "tensor %d: a name of %lld bytes, at most %d", index,
                         (long long)length, FNN_MAX_NAME);
-    t.name = malloc(length + 1);
+    t.name = fnn_new(length + 1, 1);
     if (!t.name) return fnn_fail(err, FNN_ERR_MEMORY, "out of memory");
     memcpy(t.name, c.at, length);
-    t.name[length] = 0;
     p->tensors[p->n_tensors++] = t;
     return FNN_OK;
 }
@@ -502,6 +501,14 @@ static int read_root(cursor c, int index, fnn_program *p, fnn_error *err) {
         break;
     }
     if (!good) return fnn_fail(err, FNN_ERR_PROGRAM, "root %d: tensor %d cannot be one", index, r.tensor);
+    if (c.at < c.end && *c.at == ' ') c.at++;
+    const size_t length = (size_t)(c.end - c.at);
+    if (length > FNN_MAX_NAME)
+        return fnn_fail(err, FNN_ERR_LIMIT, "root %d: a name of %lld bytes, at most %d", index, (long long)length,
+                        FNN_MAX_NAME);
+    r.name = fnn_new(length + 1, 1);
+    if (!r.name) return fnn_fail(err, FNN_ERR_MEMORY, "out of memory");
+    memcpy(r.name, c.at, length);
     p->roots[p->n_roots++] = r;
     return FNN_OK;
 }
@@ -525,9 +532,9 @@ int fnn_program_parse(const char *text, size_t length, fnn_program *p, fnn_error
     if (lines[0] > FNN_MAX_TENSORS || lines[1] > FNN_MAX_NODES || lines[2] > FNN_MAX_TENSORS)
         return fnn_fail(err, FNN_ERR_LIMIT, "%lld tensors, %lld nodes and %lld roots: too many",
                         (long long)lines[0], (long long)lines[1], (long long)lines[2]);
-    p->tensors = calloc((size_t)lines[0] + 1, sizeof *p->tensors);
-    p->nodes = calloc((size_t)lines[1] + 1, sizeof *p->nodes);
-    p->roots = calloc((size_t)lines[2] + 1, sizeof *p->roots);
+    p->tensors = fnn_new((size_t)lines[0] + 1, sizeof *p->tensors);
+    p->nodes = fnn_new((size_t)lines[1] + 1, sizeof *p->nodes);
+    p->roots = fnn_new((size_t)lines[2] + 1, sizeof *p->roots);
     int status = p->tensors && p->nodes && p->roots ? FNN_OK : fnn_fail(err, FNN_ERR_MEMORY, "out of memory");
 
     bool updating = false;
@@ -562,9 +569,10 @@ int fnn_program_parse(const char *text, size_t length, fnn_program *p, fnn_error
 }
 
 void fnn_program_clear(fnn_program *p) {
-    for (int i = 0; i < p->n_tensors; i++) free(p->tensors[i].name);
-    free(p->tensors);
-    free(p->nodes);
-    free(p->roots);
+    for (int i = 0; i < p->n_tensors; i++) fnn_free(p->tensors[i].name);
+    for (int i = 0; i < p->n_roots; i++) fnn_free(p->roots[i].name);
+    fnn_free(p->tensors);
+    fnn_free(p->nodes);
+    fnn_free(p->roots);
     memset(p, 0, sizeof *p);
 }

@@ -62,24 +62,72 @@ bool fnn_add(int64_t a, int64_t b, int64_t *out) {
     return a >= 0 && b >= 0 && !__builtin_add_overflow(a, b, out);
 }
 
+/* ---- memory ---- */
+
+static void *(*hook_take)(size_t bytes, size_t alignment, void *context);
+static void (*hook_give_back)(void *p, void *context);
+static void *hook_context;
+static int64_t held;                 /* blocks not yet given back */
+
+int fnn_set_allocator(void *(*take)(size_t bytes, size_t alignment, void *context),
+                      void (*give_back)(void *p, void *context), void *context) {
+    if (!take != !give_back) return FNN_ERR_ARGUMENT;
+    if (__atomic_load_n(&held, __ATOMIC_ACQUIRE) != 0) return FNN_ERR_STATE;
+    hook_take = take;
+    hook_give_back = give_back;
+    hook_context = context;
+    return FNN_OK;
+}
+
+static void *counted(void *p) {
+    if (p) __atomic_add_fetch(&held, 1, __ATOMIC_RELAXED);
+    return p;
+}
+
+static void *hooked(size_t bytes, size_t alignment) {
+    void *p = hook_take(bytes, alignment, hook_context);
+    return p ? memset(p, 0, bytes) : NULL;
+}
+
+void *fnn_new(size_t count, size_t size) {
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX) return NULL;
+    if (bytes == 0) bytes = 1;
+    if (hook_take) return counted(hooked(bytes, 16));
+#if defined(_WIN32)
+    void *p = _aligned_malloc(bytes, 16);
+    return counted(p ? memset(p, 0, bytes) : NULL);
+#else
+    return counted(calloc(bytes, 1));
+#endif
+}
+
 /* Zeroed by hand rather than by calloc: the pages are then in place before the first step runs. */
 void *fnn_alloc(size_t bytes) {
     if (bytes > PTRDIFF_MAX) return NULL;
+    if (bytes == 0) bytes = 1;
+    if (hook_take) return counted(hooked(bytes, FNN_ALIGN));
     void *p;
 #if defined(_WIN32)
-    p = _aligned_malloc(bytes ? bytes : 1, FNN_ALIGN);
+    p = _aligned_malloc(bytes, FNN_ALIGN);
     if (!p) return NULL;
 #else
     const bool huge = bytes >= 2 * HUGE_PAGE;
-    if (posix_memalign(&p, huge ? HUGE_PAGE : FNN_ALIGN, bytes ? bytes : 1)) return NULL;
+    if (posix_memalign(&p, huge ? HUGE_PAGE : FNN_ALIGN, bytes)) return NULL;
 #if defined(MADV_HUGEPAGE)
     if (huge) madvise(p, bytes, MADV_HUGEPAGE);
 #endif
 #endif
-    return memset(p, 0, bytes);
+    return counted(memset(p, 0, bytes));
 }
 
 void fnn_free(void *p) {
+    if (!p) return;
+    __atomic_sub_fetch(&held, 1, __ATOMIC_RELEASE);
+    if (hook_take) {
+        hook_give_back(p, hook_context);
+        return;
+    }
 #if defined(_WIN32)
     _aligned_free(p);
 #else

@@ -3,9 +3,8 @@
  *
  *   check_library PATH
  */
-#include "../fastnn.h"
+#include "../internal.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #if defined(_WIN32)
@@ -29,46 +28,55 @@ static int failed;
     } while (0)
 
 #define FUNCTIONS(F)                                                                              \
-    F(fnn_set_threads) F(fnn_model_create) F(fnn_model_free) F(fnn_model_param) F(fnn_param_write) F(fnn_param_free) \
-    F(fnn_session_create) F(fnn_session_free) F(fnn_bind) F(fnn_begin) F(fnn_run)
+    F(fnn_set_threads) F(fnn_open_memory) F(fnn_model_free) F(fnn_set_parameter) F(fnn_session_create) F(fnn_session_free) \
+    F(fnn_predict)
 #define DECLARE(name) static __typeof__(&name) the_##name;
 FUNCTIONS(DECLARE)
 
-static const char text[] =
-    "fastnn-program 1\n"
-    "dtype float32\n"
-    "tensor 0 input float32 B,64 x\n"
-    "tensor 1 param float32 64,256 kernel\n"
-    "tensor 2 temp float32 B,256\n"
-    "node matmul 0,1 2 -\n"
-    "root output 2 y\n";
+/* A model file in which the kernel is zero. */
+static const char head[] = "{\"__metadata__\":{\"checksum\":\"";
+static const char rest[] =
+    "\",\"format\":\"fastnn 1\",\"kind\":\"model\",\"config\":\"{}\",\"program\":\""
+    "fastnn-program 1\\n"
+    "dtype float32\\n"
+    "tensor 0 input float32 B,64 x\\n"
+    "tensor 1 param float32 64,256 kernel\\n"
+    "tensor 2 temp float32 B,256\\n"
+    "node matmul 0,1 2 -\\n"
+    "root output 2 y\\n\"},"
+    "\"kernel\":{\"dtype\":\"F32\",\"shape\":[64,256],\"data_offsets\":[0,65536]}}";
 
 enum { N = 2000, FEATURES = 64, UNITS = 256 };
 static float x[N][FEATURES], kernel[FEATURES][UNITS], y[N][UNITS];
 
+enum { HEADER = sizeof head - 1 + 64 + sizeof rest - 1 };
+static char file[8 + HEADER + sizeof kernel];
+
+static void write_model(void) {
+    char digits[64];
+    fnn_sha256 sha;
+    for (int i = 0; i < 8; i++) file[i] = (char)((uint64_t)HEADER >> (8 * i));
+    memcpy(file + 8, head, sizeof head - 1);
+    memset(file + 8 + sizeof head - 1, '0', sizeof digits);
+    memcpy(file + 8 + sizeof head - 1 + 64, rest, sizeof rest - 1);
+    fnn_sha256_begin(&sha);
+    fnn_sha256_add(&sha, file, sizeof file);
+    fnn_sha256_end(&sha, digits);
+    memcpy(file + 8 + sizeof head - 1, digits, sizeof digits);
+}
+
 /* Row r is r in its first feature, so its outputs are r times the first row of the kernel. */
 static int predict(fnn_error *err) {
-    fnn_array in = {x, FNN_F32, 0, 2, {N, FEATURES}, {sizeof x[0], sizeof x[0][0]}};
-    fnn_array out = {y, FNN_F32, 0, 2, {N, UNITS}, {sizeof y[0], sizeof y[0][0]}};
-    fnn_pass pass = {.n = N, .batch_size = N};
     fnn_model *m = NULL;
     fnn_session *s = NULL;
-    const double lr = 0;
-    int64_t done;
-    int finished = 0;
     for (int r = 0; r < N; r++) x[r][0] = (float)r;
     for (int u = 0; u < UNITS; u++) kernel[0][u] = (float)(u + 1);
     int status = the_fnn_set_threads(4);
-    if (!status) status = the_fnn_model_create(text, strlen(text), NULL, NULL, 0, &m, err);
-    fnn_param *param = status ? NULL : the_fnn_model_param(m, 1);
-    if (!status) status = the_fnn_param_write(param, kernel, FEATURES * UNITS, err);
+    if (!status) status = the_fnn_open_memory(file, sizeof file, &m, err);
+    if (!status) status = the_fnn_set_parameter(m, 1, kernel, FEATURES * UNITS, err);
     if (!status) status = the_fnn_session_create(m, FNN_PREDICT, N, 0, &s, err);
-    if (!status) status = the_fnn_bind(s, 0, &in, err);
-    if (!status) status = the_fnn_bind(s, 2, &out, err);
-    if (!status) status = the_fnn_begin(s, &pass, err);
-    if (!status) status = the_fnn_run(s, -1, -1, &lr, 1, &done, &finished, err);
+    if (!status) status = the_fnn_predict(s, x, y, N);
     the_fnn_session_free(s);
-    the_fnn_param_free(param);
     the_fnn_model_free(m);
     return status;
 }
@@ -85,6 +93,7 @@ int main(int argc, char **argv) {
     FUNCTIONS(FIND)
     CHECK(!library_symbol(library, "fnn_alloc"), "internal functions are exported");
     if (failed) return 1;
+    write_model();
     for (int turn = 0; turn < 20; turn++) {
         fnn_error err = {0};
         int status = predict(&err), wrong = 0;
