@@ -445,6 +445,34 @@ static int fill(fnn_model *m, fnn_file *f, const fnn_source *source, fnn_error *
 
 /* ---- reading ---- */
 
+/* What the header in f->header says, `length` bytes. */
+static int read_text(fnn_file *f, uint64_t length, metadata *m, fnn_program *p, int64_t *iterations, const fnn_source *source,
+                     fnn_error *err) {
+    char *header = f->header;
+    f->data_at = 8 + length;
+    if (!fnn_json_utf8(header, (size_t)length)) return damaged(err, source, "has a header that is not UTF-8");
+    /* The metadata once as they stand, before they are decoded. */
+    fnn_json j = {header + PREFIX - strlen("{\"checksum\":\""), header + length};
+    if (header[PREFIX + DIGITS] != '"' || !fnn_json_skip(&j)) return damaged(err, source, "has metadata that are not text");
+    f->meta_size = (size_t)(j.at - 1 - (header + PREFIX + DIGITS + 1));
+    f->meta = fnn_new(f->meta_size + 1, 1);
+    if (!f->meta) return no_memory(err, source);
+    memcpy(f->meta, header + PREFIX + DIGITS + 1, f->meta_size);
+    m->text = (fnn_json){header + PREFIX - strlen("\"checksum\":\""), header + length};
+    int status = read_metadata(m, source, err);
+    if (status == FNN_OK) status = read_entries(&m->text, f, (int64_t)(source->size - 8 - length), source, err);
+    if (status == FNN_OK) status = check_metadata(m, source, err);
+    if (status == FNN_OK) {
+        uint64_t host = fnn_fp_enter();   /* numbers are read */
+        status = fnn_program_parse(m->program.text, m->program.length, p, err);
+        f->learning_rate = read_rate(m);
+        fnn_fp_restore(host);
+    }
+    if (status == FNN_OK) status = claim_all(f, m, p, iterations, source, err);
+    if (status == FNN_OK) status = read_names(f, m, p, source, err);
+    return status;
+}
+
 static int read_header(fnn_file *f, metadata *m, fnn_program *p, int64_t *iterations, const fnn_source *source, fnn_error *err) {
     unsigned char start[8 + PREFIX] = {0};
     const size_t begun = source->size < sizeof start ? (size_t)source->size : sizeof start;
@@ -456,32 +484,34 @@ static int read_header(fnn_file *f, metadata *m, fnn_program *p, int64_t *iterat
     for (int i = 7; i >= 0; i--) length = length << 8 | start[i];
     if (length > FNN_MAX_HEADER || length > source->size - 8 || length < PREFIX + DIGITS + 2)
         return damaged(err, source, "announces a header that it does not have");
-    char *header = f->header = fnn_new((size_t)length + 1, 1);
-    if (!header) return no_memory(err, source);
-    if (!source->read(source->context, 8, header, (size_t)length)) return unreadable(err, source);
-    f->data_at = 8 + length;
-    int status = check_digits(source, header, length, err);
-    if (status != FNN_OK) return status;
-    if (!fnn_json_utf8(header, (size_t)length)) return damaged(err, source, "has a header that is not UTF-8");
-    /* The metadata once as they stand, before they are decoded. */
-    fnn_json j = {header + PREFIX - strlen("{\"checksum\":\""), header + length};
-    if (header[PREFIX + DIGITS] != '"' || !fnn_json_skip(&j)) return damaged(err, source, "has metadata that are not text");
-    f->meta_size = (size_t)(j.at - 1 - (header + PREFIX + DIGITS + 1));
-    f->meta = fnn_new(f->meta_size + 1, 1);
-    if (!f->meta) return no_memory(err, source);
-    memcpy(f->meta, header + PREFIX + DIGITS + 1, f->meta_size);
-    m->text = (fnn_json){header + PREFIX - strlen("\"checksum\":\""), header + length};
-    status = read_metadata(m, source, err);
-    if (status == FNN_OK) status = read_entries(&m->text, f, (int64_t)(source->size - 8 - length), source, err);
-    if (status == FNN_OK) status = check_metadata(m, source, err);
+    f->header = fnn_new((size_t)length + 1, 1);
+    if (!f->header) return no_memory(err, source);
+    if (!source->read(source->context, 8, f->header, (size_t)length)) return unreadable(err, source);
+    int status = check_digits(source, f->header, length, err);
+    return status == FNN_OK ? read_text(f, length, m, p, iterations, source, err) : status;
+}
+
+static bool read_zeros(void *context, uint64_t at, void *to, size_t n) {
+    (void)context;
+    (void)at;
+    memset(to, 0, n);
+    return true;
+}
+
+int fnn_file_check(const char *header, size_t length, uint64_t size, const char *label, fnn_error *err) {
+    const fnn_source source = {read_zeros, NULL, size, label};
+    metadata m = {0};
+    fnn_program p = {0};
+    int64_t iterations;
+    fnn_file *f = fnn_new(1, sizeof *f);
+    if (f) f->header = fnn_new(length + 1, 1);
+    int status = f && f->header ? FNN_OK : no_memory(err, &source);
     if (status == FNN_OK) {
-        uint64_t host = fnn_fp_enter();   /* numbers are read */
-        status = fnn_program_parse(m->program.text, m->program.length, p, err);
-        f->learning_rate = read_rate(m);
-        fnn_fp_restore(host);
+        memcpy(f->header, header, length);
+        status = read_text(f, length, &m, &p, &iterations, &source, err);
     }
-    if (status == FNN_OK) status = claim_all(f, m, p, iterations, source, err);
-    if (status == FNN_OK) status = read_names(f, m, p, source, err);
+    fnn_program_clear(&p);
+    fnn_file_free(f);
     return status;
 }
 

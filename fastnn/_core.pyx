@@ -17,6 +17,7 @@ import numpy as np
 
 cdef extern from "internal.h" nogil:
     enum: FNN_OK, FNN_ERR_ARGUMENT, FNN_ERR_PROGRAM, FNN_ERR_LIMIT, FNN_ERR_MEMORY, FNN_ERR_DATA, FNN_ERR_NONFINITE
+    enum: FNN_ERR_FORMAT
     enum: FNN_F32, FNN_F64, FNN_F16, FNN_BOOL, FNN_I8, FNN_I16, FNN_I32, FNN_I64, FNN_U8, FNN_U16, FNN_U32, FNN_U64
     enum: FNN_MAX_DIMS, FNN_FEW_ROWS, FNN_TRAINING, FNN_GUARD, OP_COUNT
     ctypedef struct fnn_error:
@@ -57,6 +58,7 @@ cdef extern from "internal.h" nogil:
     int fnn_get_threads()
     int fnn_model_create(const char *text, size_t length, const char *isa, fnn_param **params, int n_params, fnn_model **model,
                          fnn_error *err)
+    int fnn_file_check(const char *header, size_t length, uint64_t size, const char *label, fnn_error *err)
     void fnn_model_free(fnn_model *model)
     int fnn_model_slots(const fnn_model *model)
     int fnn_model_share_moments(fnn_model *model, fnn_model *lender, fnn_error *err)
@@ -111,7 +113,7 @@ cdef extern from "internal.h" nogil:
 # ---- errors ----
 
 _ERRORS = {FNN_ERR_ARGUMENT: errors.ArgumentError, FNN_ERR_PROGRAM: errors.ProgramError, FNN_ERR_LIMIT: errors.ArgumentError,
-           FNN_ERR_MEMORY: errors.OutOfMemoryError}
+           FNN_ERR_MEMORY: errors.OutOfMemoryError, FNN_ERR_FORMAT: errors.FileFormatError}
 
 cdef int check(int status, fnn_error *err) except -1:
     if status == FNN_OK:
@@ -186,6 +188,12 @@ def crowd(int change):
 
 _DISTRIBUTIONS = {"uniform": 0, "normal": 1, "truncated_normal": 2}
 
+
+def check_file(const unsigned char[::1] header not None, uint64_t size, str label not None):
+    """Raises unless libfastnn's own reader takes a file of `size` bytes with this header."""
+    cdef fnn_error err
+    text = label.encode("utf-8", "surrogateescape")
+    check(fnn_file_check(<const char *>&header[0], header.shape[0], size, text, &err), &err)
 
 def random(seed, stream, distribution, double a, double b, out):
     """Fills the contiguous float64 buffer `out` from the counter-based generator keyed by (seed, stream)."""

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import losses, metrics, optimizers, regularizers
+from . import _core, losses, metrics, optimizers, regularizers
 from . import model as models
 from ._safetensors import Reader, is_own, parse_json, write, write_atomically
 from .config import version
@@ -546,6 +546,7 @@ def open_checked(file, label, kinds=("model", "weights", "predictor")):
 def _read(file, label, compile=True):
     reader = open_checked(file, label, ("model", "predictor"))
     try:
+        reader.check(_core.check_file)
         if reader.metadata["kind"] == "predictor":
             return _read_predictor(reader, label)
         return _read_model(reader, label, compile)
