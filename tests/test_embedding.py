@@ -202,7 +202,7 @@ int main(int, char **argv) {
     first.set_parameter(first.parameters()[0], kernel);
     assert(first.parameter<float>(first.parameters()[0]) == kernel);
     moved.save(argv[2]);
-    throws([&] { train.train_batch(x, std::vector<float>{1}, 0.1); });
+    throws([&] { train.train_batch(x, std::vector<float>{1, 2}, 0.1); });
     throws([&] { train.train_batch(x, std::vector<std::int32_t>{1, 2, 3}, 0.1); });
     throws([&] { fastnn::session<double>(moved, 1); });
     throws([&] { one.predict({1, 2, 3}); });
