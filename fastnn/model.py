@@ -1491,6 +1491,51 @@ class Model(Layer):
         self._needs_built("export")
         onnx.export(self, filepath, overwrite)
 
+    def export_c(self, filepath: StrPath, name: str | None = None, overwrite: bool = True) -> None:
+        """Write what the network computes outside training as a C header, for microcontrollers.
+
+        The header holds the weights as constant arrays and a function ``net_predict`` of straight-line code for one
+        sample; it needs no library but that of C, allocates nothing and keeps no state. It is C99 and C++11, and the
+        same model gives the same text. What it computes is what `freeze` gives, in float32 or float64;
+        ``model.freeze(weights="int8").export_c(...)`` has int8 kernels and computes as that Predictor does.
+
+        Parameters
+        ----------
+        filepath : str or path
+            Ends in ".h", ".hh" or ".hpp".
+        name : str, optional
+            What all names in it begin with: by default that of the file, "net" for "net.h".
+        overwrite : bool, default True
+            Whether an existing file may be replaced.
+
+        Raises
+        ------
+        UnsupportedError
+            If the model holds lookups of text or integers, or layers that read all rows of a batch at once, as by
+            ``ops.mean(x, axis=0)``; the message lists all of it.
+        UnknownNameError, ArgumentError, ArgumentTypeError
+            For another extension, or a name that C cannot have.
+        FileAccessError
+            If the file cannot be written; an old one stays as it was.
+
+        Notes
+        -----
+        The memory that a prediction needs is one struct, ``net_scratch``, of the caller: static, or on the stack. The
+        header's first comment shows the call; sizes are ``NET_INPUTS`` and ``NET_OUTPUTS``, names of features and
+        classes stand in ``net_feature_names`` and ``net_class_names`` where the model has them. A model's `features`
+        are not part of it: its input are the encoded columns. Sparse inputs are given as dense rows.
+
+        Examples
+        --------
+        >>> import fastnn as fnn
+        >>> model = fnn.Sequential([fnn.Input((4,)), fnn.layers.Dense(3, "softmax")])
+        >>> model.export_c("/tmp/net.h")
+        """
+        from .c_header import export_c
+
+        self._needs_built("export_c")
+        export_c(self.freeze(), filepath, name, overwrite)
+
     def to_keras(self):
         """The same network as a live Keras model, with the weights and names, not compiled.
 

@@ -150,6 +150,15 @@ class Predictor(_core.Predictor):
 
         io.save_predictor(self, filepath, overwrite)
 
+    def export_c(self, filepath: StrPath, name: str | None = None, overwrite: bool = True) -> None:
+        """Write it as a C header for microcontrollers; see `Model.export_c`.
+
+        Kernels of int8 or bfloat16 stay so in the header, and are computed with as here.
+        """
+        from . import c_header
+
+        c_header.export_c(self, filepath, name, overwrite)
+
     def __reduce__(self):
         from . import io
 
@@ -171,9 +180,10 @@ class StructuredPredictor:
     report = None
     _tabular: Any
     feature_names, class_names = Predictor.feature_names, Predictor.class_names
-    read, save, summary, __reduce__, __repr__ = (
+    read, save, export_c, summary, __reduce__, __repr__ = (
         Predictor.read,
         Predictor.save,
+        Predictor.export_c,
         Predictor.summary,
         Predictor.__reduce__,
         Predictor.__repr__,
