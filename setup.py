@@ -46,7 +46,7 @@ INSTRUCTION_SETS = {
     "aarch64": {"neon": []},
     "other": {"baseline": []},
 }
-FLOAT32_ONLY = {"avx512bf16"}  # it would compute float64 as avx512 does
+FLOAT32_ONLY = {"avx512bf16"}  # it has mixed products alone
 FAMILIES = {"x86_64": "x86-64", "amd64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64"}
 
 if platform.system() == "Darwin":

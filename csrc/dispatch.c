@@ -77,10 +77,13 @@ static int cpu_has(void) {
 #define TEST_ISAS(ISA)
 #endif
 
-/* It would compute float64 as AVX-512 does. */
+/* Of its own it has mixed products alone. */
+#define fnn_kernels_avx512bf16_32 fnn_kernels_avx512_32
 #define fnn_kernels_avx512bf16_64 fnn_kernels_avx512_64
 
-#define DECLARE(name, runs) extern const fnn_kernels fnn_kernels_##name##_32, fnn_kernels_##name##_64;
+#define DECLARE(name, runs)                                                  \
+    extern const fnn_kernels fnn_kernels_##name##_32, fnn_kernels_##name##_64; \
+    extern const fnn_mixed fnn_mixed_##name;
 ISAS(DECLARE)
 TEST_ISAS(DECLARE)
 
@@ -88,17 +91,19 @@ TEST_ISAS(DECLARE)
 ISAS(RUNS)
 TEST_ISAS(RUNS)
 
-#define ROW(name, runs) {runs_##name, &fnn_kernels_##name##_32, &fnn_kernels_##name##_64},
+#define ROW(name, runs) {#name, runs_##name, &fnn_kernels_##name##_32, &fnn_kernels_##name##_64, &fnn_mixed_##name},
 static const struct {
+    const char *name;
     bool (*runs)(void);
     const fnn_kernels *f32, *f64;
+    const fnn_mixed *mixed;
 } isas[] = {ISAS(ROW) TEST_ISAS(ROW)};
 enum { N_ISAS = sizeof isas / sizeof isas[0] };
 
 /* Index of a set that this CPU runs, -1 if there is none of that name. */
 static int isa_index(const char *name) {
     for (int i = 0; i < N_ISAS; i++)
-        if (!strcmp(isas[i].f32->isa, name)) return isas[i].runs() ? i : -1;
+        if (!strcmp(isas[i].name, name)) return isas[i].runs() ? i : -1;
     return -1;
 }
 
@@ -123,24 +128,29 @@ const char *fnn_version(void) {
 }
 
 const char *fnn_isa(void) {
-    return isas[active()].f32->isa;
+    return isas[active()].name;
 }
 
 const char *fnn_isa_at(int i) {
     if (i < 0) return NULL;
     for (int k = 0; k < N_ISAS; k++)
-        if (isas[k].runs() && i-- == 0) return isas[k].f32->isa;
+        if (isas[k].runs() && i-- == 0) return isas[k].name;
     return NULL;
 }
 
 const char *fnn_isa_built(int i, int *runs) {
     if (i < 0 || i >= N_ISAS) return NULL;
     *runs = isas[i].runs();
-    return isas[i].f32->isa;
+    return isas[i].name;
 }
 
 const fnn_kernels *fnn_kernels_find(const char *isa, fnn_type real) {
     int i = isa ? isa_index(isa) : active();
     if (i < 0) return NULL;
     return real == TYPE_F64 ? isas[i].f64 : real == TYPE_F32 ? isas[i].f32 : NULL;
+}
+
+const fnn_mixed *fnn_mixed_find(const char *isa) {
+    int i = isa ? isa_index(isa) : active();
+    return i < 0 ? NULL : isas[i].mixed;
 }

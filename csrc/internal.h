@@ -180,7 +180,6 @@ typedef struct {
     const char *isa;
     int nr, mr;                      /* register tile of this table's products */
     fnn_kernel run[OP_COUNT];
-    fnn_kernel mixed_matmul, mixed_matmul_nt, mixed_matmul_tn; /* in place of those in run where a program is mixed */
     fnn_update update[OP_COUNT];     /* optimizers only */
     fnn_prepare prepare[OP_COUNT];
     bool (*all_finite)(const void *x, int64_t n);    /* n elements of this table's type */
@@ -190,6 +189,10 @@ typedef struct {
 
 /* One table per instruction set and type, made by kernels/table.c. */
 const fnn_kernels *fnn_kernels_find(const char *isa, fnn_type real); /* dispatch.c; NULL: the active one */
+
+/* In place of those in `run` where a program is mixed. */
+typedef struct { fnn_kernel matmul, matmul_nt, matmul_tn; } fnn_mixed;
+const fnn_mixed *fnn_mixed_find(const char *isa);    /* as above */
 
 /* ---- random numbers: rng.c ---- */
 typedef struct { uint32_t v[4]; } fnn_u32x4;
@@ -250,6 +253,7 @@ struct fnn_model {
     int refs;                        /* the owner and each session */
     fnn_program program;
     const fnn_kernels *kernels;
+    const fnn_mixed *mixed;
     fnn_param **params;              /* by tensor, NULL where it is none */
     void **slots;                    /* [tensor * FNN_MAX_SLOTS + slot], layouts as the parameter's */
     fnn_model *lender;               /* whose the slots are, NULL: the model's own */

@@ -182,6 +182,7 @@ int fnn_model_of(fnn_program *program, const char *isa, fnn_param *const *params
     if (status == FNN_OK) status = fnn_program_lower(&m->program, err);
     if (status == FNN_OK) {
         m->kernels = fnn_kernels_find(isa, m->program.real);
+        m->mixed = fnn_mixed_find(isa);
         if (!m->kernels)
             status = fnn_fail(err, FNN_ERR_ARGUMENT,
                               "instruction set '%.40s' is not built in, or not of this CPU", isa ? isa : "");

@@ -683,11 +683,11 @@ static void set_blocks(const planner *w, const fnn_node *n, fnn_task *t) {
 }
 
 static fnn_kernel kernel_of(const planner *w, const fnn_node *n) {
-    const fnn_kernels *k = w->s->model->kernels;
+    const fnn_mixed *mixed = w->s->model->mixed;
     const int op = w->p->mixed ? n->op : -1;
-    return op == OP_matmul ? k->mixed_matmul
-         : op == OP_matmul_nt ? k->mixed_matmul_nt
-         : op == OP_matmul_tn ? k->mixed_matmul_tn : k->run[n->op];
+    return op == OP_matmul ? mixed->matmul
+         : op == OP_matmul_nt ? mixed->matmul_nt
+         : op == OP_matmul_tn ? mixed->matmul_tn : w->s->model->kernels->run[n->op];
 }
 
 static void make_stage(planner *w, int first, fnn_stage *stage) {

@@ -27,10 +27,15 @@
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 
+/* All that avx512bf16 does otherwise than avx512. */
+#define ONLY_MIXED_avx512bf16 1
+#if JOIN3(ONLY_, MIXED, FNN_ISA)
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wunused-const-variable"
+#else
 extern const fnn_kernels JOIN3(fnn_kernels_, FNN_ISA, REAL_BITS);
 const fnn_kernels JOIN3(fnn_kernels_, FNN_ISA, REAL_BITS) = {
     .isa = TEXT(FNN_ISA), .nr = NR, .mr = MR,
-    .mixed_matmul = k_mixed_matmul, .mixed_matmul_nt = k_mixed_matmul_nt, .mixed_matmul_tn = k_mixed_matmul_tn,
     .run = {
 #define OP(name, inputs, outputs, rule, attrs, needs) [OP_##name] = k_##name,
 #include "../ops.def"
@@ -45,3 +50,11 @@ const fnn_kernels JOIN3(fnn_kernels_, FNN_ISA, REAL_BITS) = {
     .all_finite = all_finite,
     .perceptron_decide = perceptron_decide, .perceptron_learn = perceptron_learn,
 };
+#endif
+
+#if REAL_BITS == 32
+#define MIXED_TABLE(isa) MIXED_TABLE_(isa)
+#define MIXED_TABLE_(isa) fnn_mixed_##isa
+extern const fnn_mixed MIXED_TABLE(FNN_ISA);
+const fnn_mixed MIXED_TABLE(FNN_ISA) = {k_mixed_matmul, k_mixed_matmul_nt, k_mixed_matmul_tn};
+#endif
