@@ -1,5 +1,16 @@
 /* The kernel table of one instruction set (FNN_ISA) and one type (REAL_BITS): compiled once for each pair. Every kernel is
  * static to this unit, so the table is the only symbol that leaves it. */
+#define JOIN3_(a, b, c) a##b##_##c
+#define JOIN3(a, b, c) JOIN3_(a, b, c)
+
+/* All that avx512bf16 does otherwise than avx512; the kernels that it leaves out are not compiled to anything. */
+#define ONLY_MIXED_avx512bf16 1
+#define ONLY_MIXED JOIN3(ONLY_, MIXED, FNN_ISA)
+#if ONLY_MIXED
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wunused-const-variable"
+#endif
+
 #include "simd.h"
 #include "../internal.h"
 
@@ -22,17 +33,10 @@
 
 #define k_in_training NULL           /* the planner takes the input that counts in its place */
 
-#define JOIN3_(a, b, c) a##b##_##c
-#define JOIN3(a, b, c) JOIN3_(a, b, c)
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 
-/* All that avx512bf16 does otherwise than avx512. */
-#define ONLY_MIXED_avx512bf16 1
-#if JOIN3(ONLY_, MIXED, FNN_ISA)
-#pragma GCC diagnostic ignored "-Wunused-function"
-#pragma GCC diagnostic ignored "-Wunused-const-variable"
-#else
+#if !ONLY_MIXED
 extern const fnn_kernels JOIN3(fnn_kernels_, FNN_ISA, REAL_BITS);
 const fnn_kernels JOIN3(fnn_kernels_, FNN_ISA, REAL_BITS) = {
     .isa = TEXT(FNN_ISA), .nr = NR, .mr = MR,

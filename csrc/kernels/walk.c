@@ -327,9 +327,10 @@ static void k_transpose(const fnn_task *t, int64_t lo, int64_t hi, void *scratch
         if (w.stride[0][d] == 1) down = d;
     /* The dimension of the blocks' rows moves next to that of their columns; the others keep their order. */
     const int64_t rows = down < last ? w.dim[down] : 1, ld = w.stride[WALK_OUT][down];
-    for (int d = down; d + 1 < last; d++) {
-        w.dim[d] = w.dim[d + 1];
-        for (int k = 0; k < 4; k++) w.stride[k][d] = w.stride[k][d + 1];
+    if (down < last) {
+        const size_t moved = sizeof(int64_t) * (size_t)(last - 1 - down);
+        memmove(&w.dim[down], &w.dim[down + 1], moved);
+        for (int k = 0; k < 4; k++) memmove(&w.stride[k][down], &w.stride[k][down + 1], moved);
     }
     const int outer = down < last ? last - 1 : last;
     for (int64_t s = lo; s < lo + samples; s++) {
