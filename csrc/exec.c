@@ -204,6 +204,9 @@ static bool row_major(const fnn_array *a, int64_t size) {
 
 static int bind_port(fnn_session *s, int tensor, const fnn_array *array, fnn_error *err) {
     int k = 0;
+    if (tensor < 0 || tensor >= s->model->program.n_tensors)
+        return fnn_fail(err, FNN_ERR_ARGUMENT, "tensor %d of %d; fnn_model_tensor gives the ids", tensor,
+                        s->model->program.n_tensors);
     while (k < s->n_ports && s->ports[k].tensor != tensor) k++;
     if (k == s->n_ports) return FNN_OK;   /* this session has no use for it */
     const fnn_tensor *t = &s->model->program.tensors[tensor];
@@ -217,6 +220,8 @@ static int bind_port(fnn_session *s, int tensor, const fnn_array *array, fnn_err
         if (!fits)
             return fnn_fail_at(err, FNN_ERR_ARGUMENT, tensor, -1, 0, "the array does not fit tensor '%.100s'",
                                t->name);
+        if (!array->data && array->shape[0] > 0)
+            return fnn_fail_at(err, FNN_ERR_ARGUMENT, tensor, -1, 0, "no data for '%.100s'", t->name);
         s->ports[k].array = *array;
     }
     s->ports[k].bound = array != NULL;
@@ -308,6 +313,7 @@ static void read_from(fnn_session *s, int port, const void *rows) {
 }
 
 static int begin(fnn_session *s, const fnn_pass *pass, fnn_error *err) {
+    if (!pass) return fnn_fail(err, FNN_ERR_ARGUMENT, "no pass");
     if (pass->n < 1 || pass->n > FNN_MAX_ROWS)
         return fnn_fail(err, FNN_ERR_ARGUMENT, "a pass over %lld samples: at least 1", (long long)pass->n);
     if (pass->batch_size < 1 || pass->batch_size > s->max_rows)
@@ -505,7 +511,7 @@ static int run(fnn_session *s, int64_t max_steps, double max_ms, const double *l
     if (!s->begun) return fnn_fail(err, FNN_ERR_STATE, "no pass was begun");
     stretch run = {.lr = lr, .lr_count = lr_count, .left = s->steps_total - s->steps_done, .err = err};
     if (max_steps >= 0 && max_steps < run.left) run.left = max_steps;
-    if (lr_count < 1 || (lr_count > 1 && lr_count < run.left && max_steps < 0))
+    if (!lr || lr_count < 1 || (lr_count > 1 && lr_count < run.left && max_steps < 0))
         return fnn_fail(err, FNN_ERR_ARGUMENT, "%lld learning rates for %lld steps", (long long)lr_count,
                         (long long)run.left);
     if (lr_count > 1 && lr_count < run.left) run.left = lr_count;
@@ -547,12 +553,14 @@ static int run(fnn_session *s, int64_t max_steps, double max_ms, const double *l
 
 int fnn_run(fnn_session *s, int64_t max_steps, double max_ms, const double *lr, int64_t lr_count,
             int64_t *steps_done, int *finished, fnn_error *err) {
-    *steps_done = 0;
-    *finished = 0;
+    int64_t done = 0;
+    if (steps_done) *steps_done = 0;
+    if (finished) *finished = 0;
     const int refused = enter(s, err);
     if (refused) return refused;
-    int status = run(s, max_steps, max_ms, lr, lr_count, steps_done, &s->last);
-    *finished = status == FNN_OK && s->steps_done == s->steps_total;
+    int status = run(s, max_steps, max_ms, lr, lr_count, &done, &s->last);
+    if (steps_done) *steps_done = done;
+    if (finished) *finished = status == FNN_OK && s->steps_done == s->steps_total;
     return leave(s, status, err);
 }
 

@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "files are little-endian, and read as they stand"
+#endif
+
 #define FORMAT "fastnn 1"
 static const char prefix[] = "{\"__metadata__\":{\"checksum\":\"";
 enum { PREFIX = sizeof prefix - 1, DIGITS = 64 };
@@ -213,7 +217,7 @@ static int read_entries(fnn_json *j, fnn_file *f, int64_t data, const fnn_source
 
 /* Is the file as it was written? */
 static int check_digits(const fnn_source *source, const char *header, uint64_t length, fnn_error *err) {
-    char zeros[DIGITS], digits[DIGITS], part[4096];
+    char zeros[DIGITS], digits[DIGITS], part[16384];
     unsigned char first[8];
     fnn_sha256 s;
     fnn_sha256_begin(&s);

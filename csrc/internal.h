@@ -431,6 +431,8 @@ typedef struct { uint32_t state[8]; uint64_t bytes; unsigned char block[64]; } f
 void fnn_sha256_begin(fnn_sha256 *s);
 void fnn_sha256_add(fnn_sha256 *s, const void *bytes, size_t n);
 void fnn_sha256_end(fnn_sha256 *s, char digits[64]);   /* in hexadecimal */
+/* n blocks of 64 bytes, by the CPU's own instructions where it has some; or not, for the checks. */
+void fnn_sha256_mix(uint32_t state[8], const unsigned char *blocks, size_t n, bool portably);
 
 /* ---- status.c ---- */
 int fnn_fail(fnn_error *err, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
