@@ -61,7 +61,8 @@ def test_random_models(seed, tmp_path):
 def test_narrow_weights_give_the_same_bits(activation, weights, tmp_path, rng):
     model = dense((2100, 40, 17, 5), activation, "tanh")
     x = rng.normal(size=(8, 2100)).astype("float32") * 10.0 ** rng.integers(-6, 6, (8, 1))
-    x = np.concatenate([x, np.zeros((1, 2100))]).astype("float32")
+    halves = rng.integers(-(2**15), 2**15, (4, 2100)) / 2**15  # between two of the numbers that they are rounded to
+    x = np.concatenate([x, np.zeros((1, 2100)), halves, halves / 2**7]).astype("float32")
     predictor = model.freeze(weights)
     [got] = outputs_of(predictor, tmp_path, [x])
     want = predictor(x)
@@ -112,10 +113,17 @@ def test_inputs_outputs_and_integers(tmp_path, rng):
             outputs_of(predictor, tmp_path, [arrays[0][:1], np.array([[0, index]], "int32")])
 
 
-def test_memory_is_shared_by_what_is_not_needed_at_the_same_time(tmp_path):
-    deep = header(dense((64,) * 20), tmp_path)
-    assert "float values[128];" in deep and "scratch: 512 bytes" in deep
+def test_memory_is_shared_by_what_is_not_needed_at_the_same_time(tmp_path, rng):
+    x = rng.normal(size=(3, 64)).astype("float32")
+    deep = dense((64,) * 20)
+    assert check(deep, [x], tmp_path)[0] <= 1e-6
+    text = header(deep, tmp_path)
+    assert "float values[128];" in text and "scratch: 512 bytes" in text
     assert "float values[1];" in header(dense((4, 3)), tmp_path)  # softmax in its own output
+    h = t = fnn.Input((64,))
+    for _ in range(4):  # each is needed until the next but one
+        h = layers.Dense(64, "tanh")(layers.Add()([layers.Dense(64, "gelu")(h), h]))
+    assert check(fnn.Model(t, [h, layers.Multiply()([h, h])]), [x], tmp_path)[0] <= 1e-6
 
 
 def test_memory_and_arithmetic_under_sanitizers(tmp_path):
@@ -141,6 +149,13 @@ def test_languages_levels_and_two_headers_in_one_file(tmp_path, rng):
     predictor = dense((5, 4, 3), "gelu").freeze()
     contracted = ["gcc", "-std=gnu11", "-O3", "-ffp-contract=fast", *(["-march=native"] if "avx" in _core.active_isa() else [])]
     assert distance(outputs_of(predictor, tmp_path, [x], contracted), [predictor(x)]) <= 1e-6
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_it_is_c_plus_plus(tmp_path):
+    compiler = ["g++", "-x", "c++", "-std=c++11", *GCC[2:]]
+    for seed in (0, 7, 15):
+        assert check(*random_model(np.random.default_rng(seed)), tmp_path, compiler=compiler)[0] <= 1e-6
 
 
 def test_names_that_c_does_not_have(tmp_path):
