@@ -21,6 +21,7 @@ from .graph import Node, ProgramTensor, permutation
 EXTENSIONS = (".h", ".hh", ".hpp")
 _WIDTH = 120
 _BLOCK = 1024  # products that matmul_int8 adds as integers
+_PART = 64  # terms of long sums
 _LOOPS, _INNER = "ijlmnpqr", ("k", *(f"k{i}" for i in range(2, 9)))
 
 # Ops of which a sample cannot be computed without the others.
@@ -406,7 +407,7 @@ class _Header:
             return before, lines, f"((float)sum * {unit})"
         lines = [
             "float sum = R(0);",
-            f"for (size_t first = 0; first < {size}; first += {_BLOCK}) {{ /* so that 32 bits hold a part */",
+            f"for (size_t first = 0; first < {size}; first += {_BLOCK}) {{ /* 32 bits hold a part */",
             f"    const size_t end = {size} - first < {_BLOCK} ? {size} : first + {_BLOCK};",
             "    int32_t part = 0;",
             f"    for (size_t k = first; k < end; k++) part += {add}",
@@ -466,7 +467,8 @@ class _Header:
         def value_at(at):
             one = at.element("x", *([_sum(inner["x"])] if inner["x"] else []))
             if node.op == "sum_to":
-                return [], ["REAL sum = R(0);", *_nest(loops, [f"sum += {one};"])], "sum"
+                last, size = loops[-1] if loops else ("k", 1)
+                return [], ["REAL sum = R(0);", *_nest(loops[:-1], _adding("sum", one, size, last))], "sum"
             return [], ["REAL top = -INFINITY;", *_nest(loops, [f"top = @maximum(top, {one});"])], "top"
 
         return {"x": self._read(x, own)}, value_at, 0
@@ -485,10 +487,8 @@ class _Header:
             return [
                 "REAL top = -INFINITY, sum = R(0), factor;",
                 f"for (size_t k = 0; k < {n}; k++) top = @maximum(top, {x});",
-                f"for (size_t k = 0; k < {n}; k++) {{",
-                f"    {y} = @exp_negative({x} - top);",
-                f"    sum += {y};",
-                "}",
+                f"for (size_t k = 0; k < {n}; k++) {y} = @exp_negative({x} - top);",
+                *_adding("sum", y, n),
                 "factor = R(1) / sum;",
                 f"for (size_t k = 0; k < {n}; k++) {y} *= factor;",
             ]
@@ -500,7 +500,7 @@ class _Header:
             return [
                 "REAL top = -INFINITY, sum = R(0);",
                 f"for (size_t k = 0; k < {n}; k++) top = @maximum(top, {x});",
-                f"for (size_t k = 0; k < {n}; k++) sum += @exp_negative({x} - top);",
+                *_adding("sum", f"@exp_negative({x} - top)", n),
                 "sum = @log(sum);",
                 f"for (size_t k = 0; k < {n}; k++) {y} = {x} - top - sum;",
             ]
@@ -512,9 +512,9 @@ class _Header:
             count, epsilon = number(n, self.real), number(step.head.attrs[0], self.real)
             return [
                 "REAL mean = R(0), square = R(0), scale;",
-                f"for (size_t k = 0; k < {n}; k++) mean += {x};",
+                *_adding("mean", x, n),
                 f"mean /= {count};",
-                f"for (size_t k = 0; k < {n}; k++) square += ({x} - mean) * ({x} - mean);",
+                *_adding("square", f"({x} - mean) * ({x} - mean)", n),
                 f"scale = R(1) / C(sqrt)(square / {count} + {epsilon});",
                 f"for (size_t k = 0; k < {n}; k++) {y} = ({x} - mean) * scale;",
             ]
@@ -781,6 +781,20 @@ def _sum(terms, offset=0, *more):
     constant = offset + sum(m for m in more if isinstance(m, int))
     parts += [m for m in more if isinstance(m, str)] + [str(constant)] * (constant > 0)
     return " + ".join(parts) or "0"
+
+
+def _adding(to, term, size, name="k"):
+    """A loop that adds terms: many of them part by part, so that less is rounded away."""
+    if size <= 4 * _PART:
+        return _nest([(name, size)], [f"{to} += {term};"])
+    return [
+        f"for (size_t first = 0; first < {size}; first += {_PART}) {{",
+        f"    const size_t end = {size} - first < {_PART} ? {size} : first + {_PART};",
+        "    REAL part = R(0);",
+        f"    for (size_t {name} = first; {name} < end; {name}++) part += {term};",
+        f"    {to} += part;",
+        "}",
+    ]
 
 
 def _nest(loops, lines, before=()):

@@ -97,6 +97,13 @@ def test_functions_give_the_bits_of_the_engine(name, tmp_path, rng):
     assert distance([got], [want]) <= 1e-6 if sums else same.all(), (x[~same[0]], got[~same], want[~same])
 
 
+def test_long_sums_are_as_near_as_short_ones(tmp_path, rng):
+    t = fnn.Input((3, 5000))
+    one = layers.Concatenate()([layers.Softmax()(t), layers.LayerNormalization()(t), layers.Activation("log_softmax")(t)])
+    model = fnn.Model(t, [one, ops.mean(t, axis=-1, keepdims=True), ops.sum(t, axis=(1, 2), keepdims=True)])
+    assert check(model, [rng.random((2, 3, 5000)).astype("float32")], tmp_path)[0] <= 5e-7
+
+
 def test_inputs_outputs_and_integers(tmp_path, rng):
     a, b = fnn.Input((3, 4), name="a b"), fnn.Input((2,), dtype="int32", name="word")
     joined = layers.Concatenate()([layers.Flatten()(a), layers.Flatten()(layers.Embedding(7, 5)(b))])
