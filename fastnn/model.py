@@ -1523,13 +1523,18 @@ class Model(Layer):
         The memory that a prediction needs is one struct, ``net_scratch``, of the caller: static, or on the stack. The
         header's first comment shows the call; sizes are ``NET_INPUTS`` and ``NET_OUTPUTS``, names of features and
         classes stand in ``net_feature_names`` and ``net_class_names`` where the model has them. A model's `features`
-        are not part of it: its input are the encoded columns. Sparse inputs are given as dense rows.
+        are not part of it: its input are the encoded columns. Sparse inputs are given as dense rows. Where inputs are
+        integers, the function returns 0, or the number of the input in which one is out of range.
+
+        With fused multiply-add, products and activations have the bits that `freeze` gives on such a CPU. Sums of
+        softmax, normalization and ``ops.sum`` go in an order of their own, and are equal up to rounding; an int8 or
+        bfloat16 product behind such a sum may round a number of its row to the other side.
 
         Examples
         --------
-        >>> import fastnn as fnn
+        >>> import fastnn as fnn, tempfile
         >>> model = fnn.Sequential([fnn.Input((4,)), fnn.layers.Dense(3, "softmax")])
-        >>> model.export_c("/tmp/net.h")
+        >>> model.export_c(f"{tempfile.mkdtemp()}/net.h")
         """
         from .c_header import export_c
 

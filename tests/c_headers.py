@@ -22,10 +22,12 @@ from random_models import random_model
 
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-Wshadow", "-Wdouble-promotion"]
 GCC = ["gcc", "-std=c99", "-O1", *WARNINGS]
-# A Cortex-M4 with its floating-point unit, and newlib, which prints through the emulator.
-ARM_GCC = ["arm-none-eabi-gcc", "-std=c99", "-O2", "-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16",
-           "--specs=rdimon.specs", "-Wl,--section-start=.vectors=0,-Tdata=0x20000000", *WARNINGS]  # fmt: skip
-ARM_RUN = ["timeout", "60", "qemu-system-arm", "-M", "mps2-an386", "-nographic", "-semihosting", "-kernel"]
+# Newlib, which prints through the emulator.
+_ARM = ["arm-none-eabi-gcc", "-std=c99", "-O2", "-mthumb", "--specs=rdimon.specs",
+        "-Wl,--section-start=.vectors=0,-Tdata=0x20000000", *WARNINGS]  # fmt: skip
+ARM_GCC = [*_ARM, "-mcpu=cortex-m4", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"]
+ARM_GCC_SMALL = [*_ARM, "-mcpu=cortex-m0", "-DNET_FMA(a,b,c)=((a)*(b)+(c))"]  # without a floating-point unit
+ARM_RUN = ["timeout", "20", "qemu-system-arm", "-M", "mps2-an386", "-nographic", "-semihosting", "-kernel"]
 # The first two words of memory: the stack's top, and where to begin, which turns the floating-point unit on.
 ARM_START = """
 #ifdef __arm__

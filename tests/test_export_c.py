@@ -5,7 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from c_headers import ARM_GCC, ARM_RUN, GCC, PLAIN, as_list, check, distance, has_arm, outputs_of
+from c_headers import ARM_GCC, ARM_GCC_SMALL, ARM_RUN, GCC, PLAIN, as_list, check, distance, has_arm, outputs_of
 from conftest import EXAMPLES
 from random_models import ACTIVATIONS, Centered, random_model
 
@@ -254,5 +254,12 @@ def test_on_an_emulated_cortex_m4(weights, tmp_path, rng):
     if weights is None:
         for seed in range(6):
             assert check(*random_model(np.random.default_rng(seed)), tmp_path, **machine)[0] <= 1e-6
+
+
+@needs_arm
+@pytest.mark.parametrize("weights", [None, "int8"])
+def test_without_a_floating_point_unit(weights, tmp_path, rng):
+    x = rng.normal(size=(5, 64)).astype("float32")
+    assert check(dense((64, 32, 10), "relu"), [x], tmp_path, weights, ARM_GCC_SMALL, ARM_RUN)[0] <= 1e-6
 
 
