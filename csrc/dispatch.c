@@ -25,7 +25,8 @@ int fnn_op_slots(int op, const double *attr) {
 
 /* ---- what the processor and its system run ---- */
 
-#if defined(__x86_64__) || defined(_M_X64)
+#if (defined(__x86_64__) || defined(_M_X64)) && !defined(FNN_BASELINE)
+#define X86_64                       /* FNN_BASELINE: a library that is quickly built, for the fuzzer */
 #include <cpuid.h>
 
 enum { CPU_AVX2 = 1, CPU_AVX512 = 2, CPU_AVX512BF16 = 4 };
@@ -48,7 +49,7 @@ static int cpu_has(void) {
 
 /* One row per instruction set, best first: ISA(name, whether this CPU and its system run it). The tables
  * themselves are built by setup.py and the Makefile, which hold the compiler's flags for each. */
-#if defined(__x86_64__) || defined(_M_X64)
+#if defined(X86_64)
 #define ISAS(ISA)                                                                                          \
     AVX512_ISAS(ISA)                                                                                       \
     ISA(avx2, RUNS_AVX2)                                                                                   \

@@ -212,7 +212,7 @@ static int bind_port(fnn_session *s, int tensor, const fnn_array *array, fnn_err
     const fnn_tensor *t = &s->model->program.tensors[tensor];
     if (array) {
         bool fits = t->type != TYPE_CSR && array->ndim == t->ndim && array->dtype >= FNN_F32 && array->dtype <= FNN_U64 &&
-                    array->shape[0] >= 0;
+                    array->shape[0] >= 0 && (array->data || array->shape[0] == 0);
         for (int i = 1; fits && i < t->ndim; i++) fits = array->shape[i] == t->dim[i];
         if (fits && k >= s->n_in_ports)
             fits = array->dtype == (t->type == TYPE_F64 ? FNN_F64 : FNN_F32) && !array->swapped &&
@@ -266,9 +266,24 @@ bool fnn_session_writes(const fnn_session *s, int tensor) {
     return false;
 }
 
+/* Whether a caller's array may be bound to the tensor, even where this session has no use for it. */
+static bool is_port(const fnn_program *p, int tensor) {
+    if (tensor < 0 || tensor >= p->n_tensors) return false;
+    if (p->tensors[tensor].kind != KIND_TEMP) return p->tensors[tensor].kind != KIND_PARAM;
+    for (int i = 0; i < p->n_roots; i++)
+        if (p->roots[i].kind == ROOT_OUTPUT && p->roots[i].tensor == tensor) return true;
+    return false;
+}
+
+static int bind_checked(fnn_session *s, int tensor, const fnn_array *array, fnn_error *err) {
+    if (!is_port(&s->model->program, tensor))
+        return fnn_fail_at(err, FNN_ERR_ARGUMENT, tensor, -1, 0, "tensor %d is no input, target, sample weight or output", tensor);
+    return bind_port(s, tensor, array, err);
+}
+
 int fnn_bind(fnn_session *s, int tensor, const fnn_array *array, fnn_error *err) {
     const int refused = enter(s, err);
-    return refused ? refused : leave(s, bind_port(s, tensor, array, &s->last), err);
+    return refused ? refused : leave(s, bind_checked(s, tensor, array, &s->last), err);
 }
 
 static int select_rows(fnn_session *s, const int64_t *rows, int64_t count, fnn_error *err) {
@@ -639,8 +654,11 @@ int fnn_predict(fnn_session *s, const void *x, void *y, int64_t n) {
     int in_ports = s->n_in_ports, ports = s->n_ports, threads = pooled ? fnn_pool_acquire(s->threads) : 1;
     s->n_in_ports = s->n_ports = 0;   /* rows are copied here instead */
     s->next.step = -1;
+    s->step.seed = s->step.epoch = 0; /* what is drawn is what fnn_predict_many draws */
+    s->step.sample = s->batch.sample;
     for (int64_t at = 0; at < n; at += s->max_rows) {
         s->step.rows = n - at < s->max_rows ? n - at : s->max_rows;
+        for (int64_t r = 0; r < s->step.rows; r++) s->batch.sample[r] = at + r;
         char *rows = (char *)(uintptr_t)x + (size_t)at * x_sample;
         if (in_place) read_from(s, 0, rows);
         else copy_rows(in, rows, s->step.rows * in->lead, size, true);
@@ -650,6 +668,8 @@ int fnn_predict(fnn_session *s, const void *x, void *y, int64_t n) {
     }
     s->n_in_ports = in_ports;
     s->n_ports = ports;
+    s->step.seed = s->pass.seed;
+    s->step.epoch = s->pass.epoch;
     read_from(s, 0, NULL);
     if (pooled) fnn_pool_release(threads);
     fnn_fp_restore(host);

@@ -1014,6 +1014,7 @@ static int session_new(fnn_model *model, int mode, int64_t max_rows, int flags, 
                        fnn_error *err) {
     if (mode < FNN_PREDICT || mode > FNN_GRADIENTS)
         return fnn_fail(err, FNN_ERR_ARGUMENT, "unknown mode %d", mode);
+    if (flags & ~(FNN_TRAINING | FNN_ONE_THREAD | FNN_GUARD)) return fnn_fail(err, FNN_ERR_ARGUMENT, "unknown flags %d", flags);
     if (max_rows < 1 || max_rows > FNN_MAX_ROWS)
         return fnn_fail(err, FNN_ERR_ARGUMENT, "a session for %lld rows: at least 1, at most 2^40",
                         (long long)max_rows);
