@@ -57,6 +57,7 @@ typedef uint64_t UINT;
 #endif
 typedef REAL V __attribute__((vector_size(VBYTES)));
 typedef INT VI __attribute__((vector_size(VBYTES)));
+typedef UINT VN __attribute__((vector_size(VBYTES)));
 typedef uint64_t VW __attribute__((vector_size(VBYTES)));
 typedef REAL VU __attribute__((vector_size(VBYTES), aligned(sizeof(REAL)), may_alias));
 enum { VL = VBYTES / (int)sizeof(REAL) };
@@ -225,7 +226,7 @@ INLINE V v_dpbf16(V acc, VI a, VI b) {
 }
 /* To the nearest bfloat16, ties to even, in the high half of the lane; a NaN stays one. */
 INLINE VI v_round_bf16(V x) {
-    const VI bits = (VI)x, odd = bits >> 16 & 1, up = bits + (odd + 0x7FFF);
+    const VI bits = (VI)x, odd = bits >> 16 & 1, up = (VI)((VN)bits + (VN)(odd + 0x7FFF));   /* some NaN wrap around */
     return (VI)v_select(x == x, (V)up, (V)(bits | 0x400000)) & (INT)0xFFFF0000u;
 }
 /* Pairs of bfloat16: a lane of `low` and the same lane of `high`. */

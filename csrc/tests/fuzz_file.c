@@ -1156,6 +1156,8 @@ static void died(int signal_number) {
     keep_case();
     _exit(1);
 }
+const char *__ubsan_default_options(void);
+const char *__ubsan_default_options(void) { return "abort_on_error=1:print_stacktrace=1"; }
 #if defined(__SANITIZE_ADDRESS__)
 void __sanitizer_set_death_callback(void (*callback)(void));
 static void reported(void) { died(SIGABRT); }
@@ -1184,8 +1186,8 @@ int main(int argc, char **argv) {
     signal(SIGSEGV, died);
     signal(SIGBUS, died);
     signal(SIGFPE, died);
-    signal(SIGABRT, died);
 #endif
+    signal(SIGABRT, died);
     signal(SIGALRM, died);
 #endif
     static text made;
