@@ -84,10 +84,16 @@ __attribute__((target("sha,sse4.1"))) static void mix_by_cpu(uint32_t state[8], 
     _mm_storeu_si128((__m128i *)(state + 4), _mm_alignr_epi8(ghcd, abef, 8));
 }
 
+/* Asked once: a virtual machine takes microseconds to answer. */
 static bool cpu_mixes(void) {
+    static int known;                /* 1: it does not, 2: it does */
     unsigned eax, ebx, ecx, edx;
-    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_SSE4_1) && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) &&
-           (ebx & bit_SHA);
+    const int before = __atomic_load_n(&known, __ATOMIC_RELAXED);
+    if (before) return before == 2;
+    const bool does = __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_SSE4_1) &&
+                      __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ebx & bit_SHA);
+    __atomic_store_n(&known, 1 + does, __ATOMIC_RELAXED);
+    return does;
 }
 
 #else

@@ -1,6 +1,9 @@
-/* Out of memory: every allocation of a program's life fails in its turn, and so does the start of every
- * thread. What the library says then is FNN_ERR_MEMORY, or nothing where it can do without; nothing leaks,
- * and the next attempt works. */
+/* Out of memory: every allocation of a program's life, and of a file's, fails in its turn, and so does the start of
+ * every thread. What the library says then is FNN_ERR_MEMORY, or nothing where it can do without; nothing leaks,
+ * and the next attempt works.
+ *
+ *   check_memory FILE SCRATCH     a model that trains, and where it is saved
+ */
 #include "../internal.h"
 
 #include <stdatomic.h>
@@ -78,6 +81,10 @@ int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 int __wrap_posix_memalign(void **p, size_t align, size_t size);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*body)(void *), void *arg);
 
+char *__real_realpath(const char *path, char *found);
+char *__wrap_realpath(const char *path, char *found);
+
+char *__wrap_realpath(const char *path, char *found) { return refused() ? NULL : counted(__real_realpath(path, found)); }
 int __wrap_posix_memalign(void **p, size_t align, size_t size) {
     if (refused()) return 12;        /* ENOMEM */
     int status = __real_posix_memalign(p, align, size);
@@ -162,28 +169,92 @@ static int live_once(fnn_error *err) {
     return status;
 }
 
-int main(void) {
+/* ---- another: a file is opened, asked, run, trained and saved ---- */
+
+static const char *source, *scratch;
+
+static int batches(fnn_model *m, fnn_error *err) {
+    enum { ROWS = 20 };
+    static float rows[ROWS * 64], probabilities[ROWS * 64];
+    static double labels[ROWS * 64];
+    const void *arrays[] = {rows, labels};
+    void *outputs[] = {probabilities};
+    fnn_session *s = NULL;
+    double loss;
+    size_t foreseen = 0;
+    int status = fnn_session_size(m, FNN_PREDICT, ROWS, FNN_ONE_THREAD, &foreseen, err);
+    if (!status) status = fnn_session_create(m, FNN_PREDICT, ROWS, FNN_ONE_THREAD, &s, err);
+    if (!status) status = fnn_predict_many(s, arrays, outputs, ROWS, err);
+    fnn_session_free(s);
+    s = NULL;
+    if (!status) status = fnn_session_create(m, FNN_TRAIN, ROWS, 0, &s, err);
+    if (!status) status = fnn_train_batch(s, arrays, ROWS, 0.01, &loss, err);
+    if (!status) status = fnn_train_epoch(s, arrays, ROWS, 1, 0, 0.01, &loss, err);
+    fnn_session_free(s);
+    return status;
+}
+
+static int file_once(fnn_error *err) {
+    static unsigned char saved[1 << 16];
+    fnn_model *m = NULL, *again = NULL;
+    size_t size = 0;
+    fnn_set_threads(2);
+    int status = fnn_open(source, &m, err);
+    if (!status) status = batches(m, err);
+    if (!status) status = fnn_save(m, scratch, err);
+    if (!status) status = fnn_save_memory(m, saved, sizeof saved, &size, err);
+    if (!status) status = fnn_open_memory(saved, size, &again, err);
+    if (!status) status = batches(again, err);
+    if (!status) CHECK(fnn_model_iterations(again) > fnn_model_iterations(m), "the second one trained on");
+    fnn_model_free(m);
+    fnn_model_free(again);
+    fnn_set_threads(1);
+    return status;
+}
+
+/* What stands at the path is a whole file, whatever failed. */
+static void look_at_saved(long k) {
+    fnn_model *m = NULL;
+    fnn_error err;
+    int status = fnn_open(scratch, &m, &err);
+    CHECK(status == FNN_OK, "after allocation %ld: %s", k, err.text);
+    fnn_model_free(m);
+}
+
+/* Every allocation of a life fails in its turn. */
+static void fail_each(const char *what, int (*life)(fnn_error *err), void (*look)(long k)) {
     fnn_error err = {0};
-    for (int i = 0; i < 64 * 256; i++) kernel[i] = (float)(i % 17 - 8) / 64;
-    for (int i = 0; i < N * 64; i++) x[i / 64][i % 64] = (float)(i % 23 - 11) / 16;
-    CHECK(live_once(&err) == FNN_OK, "with all the memory it wants: %s", err.text);
+    CHECK(life(&err) == FNN_OK, "%s, with all the memory it wants: %s", what, err.text);
     atomic_store(&asked, 0);         /* what the C library keeps for good: arguments, musl's handlers of fork */
     atomic_store(&live, 0);
-    CHECK(live_once(&err) == FNN_OK, "once more: %s", err.text);
+    CHECK(life(&err) == FNN_OK, "%s, once more: %s", what, err.text);
     long total = atomic_load(&asked), before = atomic_load(&live);
-    CHECK(before == 0, "%ld blocks leak", before);
+    CHECK(before == 0, "%s: %ld blocks leak", what, before);
+    CHECK(total > 20, "%s: %ld allocations", what, total);
     for (long k = 0; k < total; k++) {
+        atomic_store(&live, 0);
         atomic_store(&asked, 0);
         atomic_store(&fails_at, k);
-        int status = live_once(&err);
+        int status = life(&err);
+        atomic_store(&fails_at, -1);
         CHECK(status == FNN_OK || (status == FNN_ERR_MEMORY && strstr(err.text, "out of memory")),
-              "allocation %ld of %ld: status %d, '%s'", k, total, status, status ? err.text : "");
-        CHECK(atomic_load(&live) == 0, "allocation %ld of %ld: %ld blocks leak", k, total,
-              atomic_load(&live));
-        atomic_store(&live, 0);
+              "%s, allocation %ld of %ld: status %d, '%s'", what, k, total, status, status ? err.text : "");
+        CHECK(atomic_load(&live) == 0, "%s, allocation %ld of %ld: %ld blocks leak", what, k, total, atomic_load(&live));
+        if (look) look(k);
     }
-    atomic_store(&fails_at, -1);
-    CHECK(live_once(&err) == FNN_OK, "afterwards: %s", err.text);
+    CHECK(life(&err) == FNN_OK, "%s, afterwards: %s", what, err.text);
+}
+
+int main(int argc, char **argv) {
+    for (int i = 0; i < 64 * 256; i++) kernel[i] = (float)(i % 17 - 8) / 64;
+    for (int i = 0; i < N * 64; i++) x[i / 64][i % 64] = (float)(i % 23 - 11) / 16;
+    fail_each("a program", live_once, NULL);
+    if (argc == 3) {
+        source = argv[1];
+        scratch = argv[2];
+        fail_each("a file", file_once, look_at_saved);
+        remove(scratch);
+    }
     printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;
 }
