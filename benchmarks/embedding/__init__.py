@@ -1,0 +1,1 @@
+"""libfastnn in programs of C beside other libraries that do the same."""
