@@ -291,6 +291,8 @@ int fnn_model_share_moments(fnn_model *m, fnn_model *lender, fnn_error *err) {
 bool fnn_model_trains(const fnn_model *m) {
     for (int i = 0; i < m->program.n_roots; i++)
         if (m->program.roots[i].kind == ROOT_LOSS) return true;
+    for (int i = 0; i < m->program.n_nodes; i++)
+        if (fnn_ops[m->program.nodes[i].op].rule == RULE_UPDATE) return true;
     return false;
 }
 

@@ -159,6 +159,7 @@ HEIGHTS(TILE_HALF)
 HEIGHTS(TILE_PANEL)
 HEIGHTS(TILE_FETCH)
 TILE(1, 8)
+TILE(1, 4)
 TILE(2, 4)
 TILE(3, 4)
 #define NAME_HALF(m) tile_##m##_1,
@@ -175,12 +176,16 @@ static const struct {
 /* x (m, k), w panels (k, cols), out (m, cols), bias (cols) or NULL; m up to MC */
 static void rows_times_panels(const block *b, int64_t m, const REAL *x, const REAL *w, REAL *out,
                               const REAL *bias, int64_t cols) {
-    const int64_t count = (m + MR - 1) / MR, low = m / count,
-                  more = m % count; /* `more` tiles are one row higher */
+    const int64_t count = (m + MR - 1) / MR, low = count > 1 ? m / count : m,
+                  more = m - low * count; /* `more` tiles are one row higher */
     int64_t n = 0;
     if (m <= LOW)
         for (const int64_t wide = low_tiles[m].panels * NR; cols - n > wide - NR; n += wide)
             low_tiles[m].run(b, x, w + n / NR * b->panel, out + n, bias ? bias + n : NULL, cols - n);
+    if (m == 1 && cols - n > NR) {
+        tile_1_4(b, x, w + n / NR * b->panel, out + n, bias ? bias + n : NULL, cols - n);
+        n += 2 * NR;
+    }
     /* Each tile asks for its share of the next panel and for the next tile's part of out. */
     const bool fetch = b->fetch && count > 2;
     const int64_t share = fetch ? (b->k + count - 1) / count * NR : 0;

@@ -258,15 +258,30 @@ INLINE VI v_round_row(V first, V second) {
 }
 #endif
 
+/* x = join(x, the lanes of x a half, a quarter, ... further on), until lane 0 has met all lanes. */
+#define JOIN_(x, join, ...) ((x) = join(x, PICK(x, x, __VA_ARGS__)))
+#if VBYTES * 8 / REAL_BITS == 16
+#define JOIN_LANES(x, join) \
+    (JOIN_(x, join, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7), \
+     JOIN_(x, join, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11), \
+     JOIN_(x, join, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13), \
+     JOIN_(x, join, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14))
+#elif VBYTES * 8 / REAL_BITS == 8
+#define JOIN_LANES(x, join) \
+    (JOIN_(x, join, 4, 5, 6, 7, 0, 1, 2, 3), JOIN_(x, join, 2, 3, 0, 1, 6, 7, 4, 5), JOIN_(x, join, 1, 0, 3, 2, 5, 4, 7, 6))
+#elif VBYTES * 8 / REAL_BITS == 4
+#define JOIN_LANES(x, join) (JOIN_(x, join, 2, 3, 0, 1), JOIN_(x, join, 1, 0, 3, 2))
+#else
+#define JOIN_LANES(x, join) JOIN_(x, join, 1, 0)
+#endif
+INLINE V v_add_(V a, V b) { return a + b; }
 /* The sum of all lanes, in one fixed order: halves are added until one lane is left. */
 INLINE REAL v_sum(V x) {
-    for (int half = VL / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) x[i] += x[i + half];
+    JOIN_LANES(x, v_add_);
     return x[0];
 }
 INLINE REAL v_largest(V x) {
-    for (int half = VL / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) x[i] = x[i] > x[i + half] ? x[i] : x[i + half];
+    JOIN_LANES(x, v_max);
     return x[0];
 }
 
