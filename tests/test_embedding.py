@@ -14,7 +14,8 @@ import pytest
 import fastnn as fnn
 from fastnn import layers, optimizers
 
-EXAMPLES = Path(__file__).parents[1] / "csrc" / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "csrc" / "examples"
 CC = shlex.split(os.environ.get("CC", "cc"))
 STRICT = ["-O2", "-Wall", "-Wextra", "-Werror", "-pedantic"]
 
@@ -90,6 +91,13 @@ def check_predictions(program, iris):
     assert names == [["setosa", "versicolor", "virginica"][k] for k in y.argmax(axis=1)]
 
 
+def test_first(build, iris):
+    path, _, _ = iris
+    values, names = zip(*(line.split()[::-1] for line in run(build("first.c"), cwd=path.parent).splitlines()))
+    assert np.array_equal(np.array(values, np.float32), fnn.load(path).predict(np.array([[5.1, 3.5, 1.4, 0.2]], np.float32))[0])
+    assert names == ("setosa", "versicolor", "virginica")
+
+
 @pytest.mark.parametrize("source", ["predict.c", "predict.cpp"])
 def test_predict(build, iris, source):
     check_predictions(build(source), iris)
@@ -103,8 +111,17 @@ def test_predict_names_what_it_cannot_open(build, tmp_path, source):
     assert "nowhere.fnn" in run(build(source), tmp_path / "nowhere.fnn", input="", fails=True)
 
 
-def test_predict_takes_forty_lines():
-    assert len((EXAMPLES / "predict.c").read_text().splitlines()) <= 40
+@pytest.mark.parametrize(("source", "lines"), [("first.c", 20), ("predict.c", 40)])
+def test_it_takes_few_lines(source, lines):
+    assert len((EXAMPLES / source).read_text().splitlines()) <= lines
+
+
+def test_the_page_says_of_each_function_which_threads_may_call_it():
+    declared = re.findall(r"^FNN_API .*?\b(fnn_\w+)\(", (ROOT / "csrc/fastnn.h").read_text(), re.M)
+    page = (ROOT / "docs/embedding.rst").read_text()
+    table = page[page.index("\nThreads\n") : page.index("\nMemory\n")]
+    named = re.findall(r"``(fnn_\w+)``", table[table.index("list-table") : table.index("\nA second thread")])
+    assert sorted(named) == sorted(declared)
 
 
 def test_cpp_errors_say_what_is_wrong(build, iris):

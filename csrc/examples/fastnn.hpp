@@ -130,8 +130,7 @@ private:
     std::unique_ptr<fnn_model, internal::give_back> handle_;
 };
 
-/* A session of a model with one input and one output, whose numbers are of type T; the model may go before it.
- * Use one in one thread at a time. */
+/* A session of a model with one input and one output, whose numbers are of type T. Use one in one thread at a time. */
 template <class T> class session {
 public:
     session(const model &of, std::int64_t max_rows, int mode = FNN_PREDICT, int flags = 0)
