@@ -27,10 +27,11 @@ FLAGS = [
 ]  # fmt: skip
 
 # What only POSIX has.
-POSIX = {"-fvisibility=hidden", "-pthread"}
+POSIX = {"-fvisibility=hidden", "-pthread", "-fno-asynchronous-unwind-tables"}
 
-# The loops of a product begin at a cache line: elsewhere they lose some percent where two threads share a core.
-KERNEL_FLAGS = ["-falign-loops=64"]
+# The loops of a product begin at a cache line: elsewhere they lose some percent where two threads share a core. Nothing is
+# thrown through a kernel.
+KERNEL_FLAGS = ["-falign-loops=64", "-fno-asynchronous-unwind-tables"]
 
 # Processor family: {instruction set: the flags that build its table}; csrc/dispatch.c chooses among them.
 AVX512 = [
@@ -38,7 +39,7 @@ AVX512 = [
 ]  # fmt: skip
 INSTRUCTION_SETS = {
     "x86-64": {
-        "baseline": [],
+        "baseline": ["-Os"],  # of processors from before 2013, for which the others need not make room
         "avx2": ["-mavx2", "-mfma"],
         "avx512": AVX512,
         "avx512bf16": [*AVX512, "-mavx512bf16"],

@@ -31,19 +31,19 @@ INLINE void backward_rows(const fnn_task *t, int64_t lo, int64_t hi, backward_li
     for (int64_t r = lo; r < hi; r++, dyp += dy->ld, sp += s->ld, dxp += dx->ld) line(t, dyp, sp, dxp, cols);
 }
 
-/* line_<name>: y as an expression in x and the op's first attribute a. */
-#define FORWARD_LINE(name, ...)                                                              \
+/* line_<name>: y as an expression in x and the op's first attribute a; each: FOR_VECTORS, or EACH_VECTOR for a long one. */
+#define FORWARD_LINE(name, each, ...)                                                            \
     static void line_##name(const fnn_task *t, const REAL *xp, REAL *yp, int64_t n) {        \
         const V a = v_set1((REAL)t->attr[0]);                                                \
         (void)a;                                                                             \
-        FOR_VECTORS(n, i, { const V x = LOADV(xp + i); STOREV(yp + i, (__VA_ARGS__)); });    \
+        each(n, i, { const V x = LOADV(xp + i); STOREV(yp + i, (__VA_ARGS__)); });    \
     }
 /* line_<name>: dx as an expression in dy, the saved x or y (named by `saved`) and a. */
-#define BACKWARD_LINE(name, saved, ...)                                                                   \
+#define BACKWARD_LINE(name, each, saved, ...)                                                                  \
     static void line_##name(const fnn_task *t, const REAL *dyp, const REAL *sp, REAL *dxp, int64_t n) {   \
         const V a = v_set1((REAL)t->attr[0]);                                                             \
         (void)a;                                                                                          \
-        FOR_VECTORS(n, i, {                                                                               \
+        each(n, i, {                                                                               \
             const V dy = LOADV(dyp + i);                                                                  \
             const V saved = LOADV(sp + i);                                                                \
             (void)saved;                                                                                  \
@@ -55,11 +55,11 @@ INLINE void backward_rows(const fnn_task *t, int64_t lo, int64_t hi, backward_li
         (void)scratch;                                                               \
         rows(t, lo, hi, line);                                                       \
     }
-#define FORWARD(op, ...)                \
-    FORWARD_LINE(op, __VA_ARGS__)       \
+#define FORWARD(op, each, ...)                \
+    FORWARD_LINE(op, each, __VA_ARGS__)       \
     KERNEL(op, forward_rows, line_##op)
-#define BACKWARD(op, saved, ...)                      \
-    BACKWARD_LINE(op##_grad, saved, __VA_ARGS__)      \
+#define BACKWARD(op, each, saved, ...)                \
+    BACKWARD_LINE(op##_grad, each, saved, __VA_ARGS__) \
     KERNEL(op##_grad, backward_rows, line_##op##_grad)
 
 #define ZERO (v_set1(R(0.0)))
@@ -69,35 +69,35 @@ INLINE void backward_rows(const fnn_task *t, int64_t lo, int64_t hi, backward_li
 INLINE V step_reach(const fnn_task *t) {
     return v_set1(t->attr[0] == 0 ? R(-1.0) : t->attr[1] == 0 ? (REAL)INFINITY : (REAL)t->attr[1]);
 }
-FORWARD(step, v_where(x >= ZERO, ONE))
-BACKWARD(step, x, v_where(v_abs(x) <= step_reach(t), dy))
+FORWARD(step, FOR_VECTORS, v_where(x >= ZERO, ONE))
+BACKWARD(step, FOR_VECTORS, x, v_where(v_abs(x) <= step_reach(t), dy))
 
-FORWARD(sigmoid, v_sigmoid(x))
-BACKWARD(sigmoid, y, dy * (y * (ONE - y)))
+FORWARD(sigmoid, EACH_VECTOR, v_sigmoid(x))
+BACKWARD(sigmoid, FOR_VECTORS, y, dy * (y * (ONE - y)))
 
 /* relu6(x + 3) / 6 */
-FORWARD(hard_sigmoid, v_min(v_set1(R(6.0)), v_max(ZERO, x + R(3.0))) * (R(1.0) / R(6.0)))
-BACKWARD(hard_sigmoid, y, v_where((y > ZERO) & (y < ONE), dy * (R(1.0) / R(6.0))))
+FORWARD(hard_sigmoid, FOR_VECTORS, v_min(v_set1(R(6.0)), v_max(ZERO, x + R(3.0))) * (R(1.0) / R(6.0)))
+BACKWARD(hard_sigmoid, FOR_VECTORS, y, v_where((y > ZERO) & (y < ONE), dy * (R(1.0) / R(6.0))))
 
-FORWARD(tanh, v_tanh(x))
-BACKWARD(tanh, y, dy * ((ONE - y) * (ONE + y)))
+FORWARD(tanh, EACH_VECTOR, v_tanh(x))
+BACKWARD(tanh, FOR_VECTORS, y, dy * ((ONE - y) * (ONE + y)))
 
-FORWARD(relu, v_max(ZERO, x))
-BACKWARD(relu, y, v_where(y > ZERO, dy))
+FORWARD(relu, FOR_VECTORS, v_max(ZERO, x))
+BACKWARD(relu, FOR_VECTORS, y, v_where(y > ZERO, dy))
 
-FORWARD(leaky_relu, v_select(x > ZERO, x, a * x))
-BACKWARD(leaky_relu, x, v_select(x > ZERO, dy, a * dy))
+FORWARD(leaky_relu, FOR_VECTORS, v_select(x > ZERO, x, a * x))
+BACKWARD(leaky_relu, FOR_VECTORS, x, v_select(x > ZERO, dy, a * dy))
 
 /* x > 0 ? x : a (exp(x) - 1) */
 INLINE V elu(V x, V a) { return v_select(x > ZERO, x, a * v_expm1(v_min(ZERO, x))); }
-FORWARD(elu, elu(x, a))
-BACKWARD(elu, x, dy * v_select(x > ZERO, ONE, a * v_exp_negative(v_min(ZERO, x))))
+FORWARD(elu, EACH_VECTOR, elu(x, a))
+BACKWARD(elu, EACH_VECTOR, x, dy * v_select(x > ZERO, ONE, a * v_exp_negative(v_min(ZERO, x))))
 
 /* Klambauer et al., Self-Normalizing Neural Networks, 2017 */
 #define SELU_SCALE R(1.0507009873554804934193349852946)
 #define SELU_ALPHA R(1.6732632423543772848170429916717)
-FORWARD(selu, SELU_SCALE * elu(x, v_set1(SELU_ALPHA)))
-BACKWARD(selu, y, dy * v_select(y > ZERO, v_set1(SELU_SCALE), y + SELU_SCALE * SELU_ALPHA))
+FORWARD(selu, EACH_VECTOR, SELU_SCALE * elu(x, v_set1(SELU_ALPHA)))
+BACKWARD(selu, FOR_VECTORS, y, dy * v_select(y > ZERO, v_set1(SELU_SCALE), y + SELU_SCALE * SELU_ALPHA))
 
 /* x cdf(x), the normal distribution's (Hendrycks and Gimpel, Gaussian Error Linear Units, 2016) */
 INLINE V gelu_erf(V x) { V bell; return x * v_normal_cdf(x, &bell); }
@@ -115,17 +115,17 @@ INLINE V gelu_tanh_slope(V x) {
     V s = gelu_gate(x), du = GELU_TWO_U * v_fma(v_set1(R(3.0) * GELU_CUBIC), x * x, ONE);
     return v_fma(x * s * (ONE - s), du, s);
 }
-FORWARD_LINE(gelu_erf, gelu_erf(x))
-FORWARD_LINE(gelu_tanh, x * gelu_gate(x))
-BACKWARD_LINE(gelu_erf_grad, x, dy * gelu_erf_slope(x))
-BACKWARD_LINE(gelu_tanh_grad, x, dy * gelu_tanh_slope(x))
+FORWARD_LINE(gelu_erf, EACH_VECTOR, gelu_erf(x))
+FORWARD_LINE(gelu_tanh, EACH_VECTOR, x * gelu_gate(x))
+BACKWARD_LINE(gelu_erf_grad, EACH_VECTOR, x, dy * gelu_erf_slope(x))
+BACKWARD_LINE(gelu_tanh_grad, EACH_VECTOR, x, dy * gelu_tanh_slope(x))
 KERNEL(gelu, forward_rows, t->attr[0] != 0 ? line_gelu_tanh : line_gelu_erf)
 KERNEL(gelu_grad, backward_rows, t->attr[0] != 0 ? line_gelu_tanh_grad : line_gelu_erf_grad)
 
 /* x sigmoid(x) */
 INLINE V silu_slope(V x) { V s = v_sigmoid(x); return v_fma(x * s, ONE - s, s); }
-FORWARD(silu, x * v_sigmoid(x))
-BACKWARD(silu, x, dy * silu_slope(x))
+FORWARD(silu, EACH_VECTOR, x * v_sigmoid(x))
+BACKWARD(silu, EACH_VECTOR, x, dy * silu_slope(x))
 
 /* x tanh(softplus(x)) (Misra, Mish, 2019). With e = exp(x), tanh(log(1 + e)) = w / (w + 2), w = e (e + 2):
  * from x = 20 on (40 in double) that is 1 in the type. */
@@ -137,15 +137,15 @@ INLINE V mish_slope(V x) {
     V e = mish_exp(x), w = e * (e + R(2.0)), d = R(1.0) / (w + R(2.0));
     return v_fma(R(4.0) * x * d, e * (e + R(1.0)) * d, w * d);
 }
-FORWARD(mish, x * mish_gate(mish_exp(x)))
-BACKWARD(mish, x, dy * mish_slope(x))
+FORWARD(mish, EACH_VECTOR, x * mish_gate(mish_exp(x)))
+BACKWARD(mish, EACH_VECTOR, x, dy * mish_slope(x))
 
-FORWARD(softplus, v_softplus(x))
-BACKWARD(softplus, x, dy * v_sigmoid(x))
+FORWARD(softplus, EACH_VECTOR, v_softplus(x))
+BACKWARD(softplus, EACH_VECTOR, x, dy * v_sigmoid(x))
 
 /* x / (1 + |x|) */
-FORWARD(softsign, x / (ONE + v_abs(x)))
-BACKWARD(softsign, y, dy * ((ONE - v_abs(y)) * (ONE - v_abs(y))))
+FORWARD(softsign, EACH_VECTOR, x / (ONE + v_abs(x)))
+BACKWARD(softsign, FOR_VECTORS, y, dy * ((ONE - v_abs(y)) * (ONE - v_abs(y))))
 
 #undef FORWARD
 #undef BACKWARD

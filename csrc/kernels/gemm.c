@@ -70,31 +70,42 @@ typedef struct {
     bool resume;            /* start from the partial sums in out */
     bool relu;
     bool fetch;             /* w and out come from afar: each tile asks for what the tiles after it need */
-    const REAL *ahead;      /* asked for while a tile is built: two lines every FETCH_STEPS steps */
+    const REAL *ahead;      /* asked for while a panel's tile is built: two lines every FETCH_STEPS steps; NULL: nothing */
 } block;
 /* x (m, k) ld ldx; w (k, NR) contiguous, a panel; out (m, cols) ld ldo; bias (cols) or NULL; cols may exceed
  * the tile */
 typedef void (*tile_fn)(const block *b, const REAL *x, const REAL *w, REAL *out, const REAL *bias,
                         int64_t cols);
 
+/* Sums (m, n vectors) from and to an `out` that may have fewer columns. Not within each tile, which would be three times
+ * its size; but tiles of up to LOW rows, which are all that a sample alone is, store by themselves. */
+enum { LOW = 3 };
+OUTLINE void load_edge(int m, int n, V *sums, const REAL *out, int64_t ldo, int64_t cols) {
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < n; j++) sums[i * n + j] = load_some(out + i * ldo + j * VL, cols - j * VL);
+}
+OUTLINE void store_edge(int m, int n, const V *sums, REAL *out, int64_t ldo, int64_t cols) {
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < n; j++) store_some(out + i * ldo + j * VL, sums[i * n + j], cols - j * VL);
+}
+
 /* m rows by n vectors: half a panel (1), a panel (2) or several. */
-INLINE void tile(const bool fetch, const int m, const int n, const block *b, const REAL *x, const REAL *w, REAL *out,
-                 const REAL *bias, int64_t cols) {
+INLINE void tile(const int m, const int n, const block *b, const REAL *x, const REAL *w, REAL *out, const REAL *bias,
+                 int64_t cols) {
     const int64_t k = b->k, ldx = b->ldx, ldo = b->ldo, panel = b->panel;
-    const bool whole = cols >= n * VL;
-    V acc[MR][8];
+    const bool whole = cols >= n * VL, fetch = n == 2 && b->ahead;
+    V acc[MR][8], edge[MR * 8];
     if (!b->resume) {
 #pragma GCC unroll 16
         for (int i = 0; i < m; i++)
 #pragma GCC unroll 8
             for (int j = 0; j < n; j++) acc[i][j] = (V){0};
     } else {
+        load_edge(m, n, edge, out, ldo, cols);
 #pragma GCC unroll 16
         for (int i = 0; i < m; i++)
 #pragma GCC unroll 8
-            for (int j = 0; j < n; j++)
-                acc[i][j] =
-                    whole ? v_load(out + i * ldo + j * VL) : load_some(out + i * ldo + j * VL, cols - j * VL);
+            for (int j = 0; j < n; j++) acc[i][j] = edge[i * n + j];
     }
     const REAL *ahead = b->ahead;
     for (int64_t l = 0; l < k;) {
@@ -119,7 +130,7 @@ INLINE void tile(const bool fetch, const int m, const int n, const block *b, con
     if (bias) {
 #pragma GCC unroll 8
         for (int j = 0; j < n; j++) {
-            const V add = whole ? v_load(bias + j * VL) : load_some(bias + j * VL, cols - j * VL);
+            const V add = load_some(bias + j * VL, cols - j * VL);
 #pragma GCC unroll 16
             for (int i = 0; i < m; i++) acc[i][j] = acc[i][j] + add;
         }
@@ -135,39 +146,36 @@ INLINE void tile(const bool fetch, const int m, const int n, const block *b, con
         for (int i = 0; i < m; i++)
 #pragma GCC unroll 8
             for (int j = 0; j < n; j++) v_store(out + i * ldo + j * VL, acc[i][j]);
-    } else {
+    } else if (m <= LOW) {
 #pragma GCC unroll 16
         for (int i = 0; i < m; i++)
 #pragma GCC unroll 8
             for (int j = 0; j < n; j++) store_some(out + i * ldo + j * VL, acc[i][j], cols - j * VL);
+    } else {
+#pragma GCC unroll 16
+        for (int i = 0; i < m; i++)
+#pragma GCC unroll 8
+            for (int j = 0; j < n; j++) edge[i * n + j] = acc[i][j];
+        store_edge(m, n, edge, out, ldo, cols);
     }
 }
 
 #define TILE(m, n) \
     static void tile_##m##_##n(const block *b, const REAL *x, const REAL *w, REAL *out, const REAL *bias, \
                                int64_t cols) { \
-        tile(false, m, n, b, x, w, out, bias, cols); \
-    }
-#define TILE_FETCH(m) \
-    static void tile_##m##_fetch(const block *b, const REAL *x, const REAL *w, REAL *out, const REAL *bias, \
-                                 int64_t cols) { \
-        tile(true, m, 2, b, x, w, out, bias, cols); \
+        tile(m, n, b, x, w, out, bias, cols); \
     }
 #define TILE_HALF(m) TILE(m, 1)
 #define TILE_PANEL(m) TILE(m, 2)
 HEIGHTS(TILE_HALF)
 HEIGHTS(TILE_PANEL)
-HEIGHTS(TILE_FETCH)
 TILE(1, 8)
 TILE(1, 4)
 TILE(2, 4)
 TILE(3, 4)
 #define NAME_HALF(m) tile_##m##_1,
 #define NAME_PANEL(m) tile_##m##_2,
-#define NAME_FETCH(m) tile_##m##_fetch,
-static const tile_fn half_tiles[MR + 1] = {0, HEIGHTS(NAME_HALF)}, panel_tiles[MR + 1] = {0, HEIGHTS(NAME_PANEL)},
-                     fetch_tiles[MR + 1] = {0, HEIGHTS(NAME_FETCH)};
-enum { LOW = 3 };
+static const tile_fn half_tiles[MR + 1] = {0, HEIGHTS(NAME_HALF)}, panel_tiles[MR + 1] = {0, HEIGHTS(NAME_PANEL)};
 static const struct {
     tile_fn run;
     int panels;
@@ -197,7 +205,7 @@ static void rows_times_panels(const block *b, int64_t m, const REAL *x, const RE
     for (; n < cols; n += NR) {
         const REAL *panel = w + n / NR * b->panel, *add = bias ? bias + n : NULL;
         const REAL *next = panel + (cols - n > NR ? b->panel : 0);
-        const tile_fn *run = cols - n <= VL ? half_tiles : fetch ? fetch_tiles : panel_tiles;
+        const tile_fn *run = cols - n <= VL ? half_tiles : panel_tiles;
         for (int64_t i = 0, r = 0; i < count; i++) {
             const int64_t height = low + (i < more);
             if (fetch) asking.ahead = next + i * share;
@@ -363,18 +371,21 @@ INLINE fetch_tn fetch_of(const fnn_task *t, int64_t at, const REAL *x, int64_t t
     return f;
 }
 
-/* x (rows, m) ld ldx; y (rows, NR) contiguous; g (m, NR) contiguous, holding partial sums if `resume` */
+/* x (rows, m) ld ldx; y (rows, NR) contiguous; g (m, NR) contiguous, holding partial sums if `resume`; ahead: NULL, nothing is
+ * asked for, nor is it by half a panel */
 typedef void (*tile_tn_fn)(int64_t rows, const REAL *x, int64_t ldx, const REAL *y, REAL *g, bool resume,
                            const fetch_tn *ahead);
 
 /* n vectors of columns: a panel (2), or half of one (1), the other half being zero. */
-INLINE void tile_tn(const bool fetch, const int m, const int n, int64_t rows, const REAL *x, int64_t ldx, const REAL *y,
+INLINE void tile_tn(const int m, const int n, int64_t rows, const REAL *x, int64_t ldx, const REAL *y,
                     REAL *g, bool resume, const fetch_tn *ahead) {
     V acc[MR][2];
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++)
         for (int j = 0; j < n; j++) acc[i][j] = resume ? v_load(g + i * NR + j * VL) : (V){0};
-    fetch_tn asked = fetch ? *ahead : (fetch_tn){0};
+    const bool fetch = n == 2 && ahead;
+    fetch_tn asked = {0};
+    if (fetch) asked = *ahead;
     for (int64_t r = 0; r < rows;) {
         const int64_t until = !fetch || rows - r < FETCH_STEPS ? rows : r + FETCH_STEPS;
         if (fetch) fetch_some(&asked);
@@ -394,23 +405,19 @@ INLINE void tile_tn(const bool fetch, const int m, const int n, int64_t rows, co
         for (int j = 0; j < 2; j++) v_store(g + i * NR + j * VL, j < n ? acc[i][j] : (V){0});
 }
 
-#define TILE_TN(name, fetch, m, n) \
-    static void name(int64_t rows, const REAL *x, int64_t ldx, const REAL *y, REAL *g, bool resume, \
-                     const fetch_tn *ahead) { \
-        tile_tn(fetch, m, n, rows, x, ldx, y, g, resume, ahead); \
+#define TILE_TN(m, n) \
+    static void tile_tn_##m##_##n(int64_t rows, const REAL *x, int64_t ldx, const REAL *y, REAL *g, bool resume, \
+                                  const fetch_tn *ahead) { \
+        tile_tn(m, n, rows, x, ldx, y, g, resume, ahead); \
     }
-#define TILE_TN_HALF(m) TILE_TN(tile_tn_##m##_1, false, m, 1)
-#define TILE_TN_PANEL(m) TILE_TN(tile_tn_##m##_2, false, m, 2)
-#define TILE_TN_FETCH(m) TILE_TN(tile_tn_##m##_fetch, true, m, 2)
+#define TILE_TN_HALF(m) TILE_TN(m, 1)
+#define TILE_TN_PANEL(m) TILE_TN(m, 2)
 HEIGHTS(TILE_TN_HALF)
 HEIGHTS(TILE_TN_PANEL)
-HEIGHTS(TILE_TN_FETCH)
 #define NAME_TN_HALF(m) tile_tn_##m##_1,
 #define NAME_TN_PANEL(m) tile_tn_##m##_2,
-#define NAME_TN_FETCH(m) tile_tn_##m##_fetch,
 static const tile_tn_fn half_tiles_tn[MR + 1] = {0, HEIGHTS(NAME_TN_HALF)},
-                        panel_tiles_tn[MR + 1] = {0, HEIGHTS(NAME_TN_PANEL)},
-                        fetch_tiles_tn[MR + 1] = {0, HEIGHTS(NAME_TN_FETCH)};
+                        panel_tiles_tn[MR + 1] = {0, HEIGHTS(NAME_TN_PANEL)};
 
 /* x (n, cols) ld ldx -> slivers of MR columns, each (n, MR) contiguous; the last may be narrower, its rows
  * still MR apart */
@@ -474,7 +481,7 @@ static void k_matmul_tn(const fnn_task *t, int64_t lo, int64_t hi, void *scratch
                     const int64_t i_first = q * tiles_k + s < lo ? lo - q * tiles_k : s;
                     const int64_t i_end = q * tiles_k + s_end > hi ? hi - q * tiles_k : s_end,
                                   cols = l->cols - q * NR;
-                    const tile_tn_fn *run = cols <= VL ? half_tiles_tn : pack ? fetch_tiles_tn : panel_tiles_tn;
+                    const tile_tn_fn *run = cols <= VL ? half_tiles_tn : panel_tiles_tn;
                     if (i_first >= i_end) continue;
                     pack_panel(n, dy + q * NR, ldy, cols, yp);
                     for (int64_t i = i_first; i < i_end; i++) {

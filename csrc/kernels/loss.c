@@ -36,7 +36,7 @@ INLINE bool is_column(const fnn_view *v) { return v->cols == 1 && v->ld == 1; }
         REAL *loss = rows_of(&task->out[0]);                                                       \
         if (is_column(&in[0]) && is_column(&in[1])) {                                              \
             const REAL *pp = AT(in[0], lo), *tp = AT(in[1], lo);                                   \
-            FOR_VECTORS(hi - lo, i, {                                                              \
+            EACH_VECTOR(hi - lo, i, {                                                              \
                 const V p = LOADV(pp + i);                                                         \
                 const V t = LOADV(tp + i);                                                         \
                 STOREV(loss + lo + i, (__VA_ARGS__));                                              \
@@ -46,7 +46,7 @@ INLINE bool is_column(const fnn_view *v) { return v->cols == 1 && v->ld == 1; }
         for (int64_t r = lo; r < hi; r++) {                                                        \
             const REAL *pp = AT(in[0], r), *tp = AT(in[1], r);                                     \
             V sum = ZERO;                                                                          \
-            FOR_VECTORS(in[0].cols, i, {                                                           \
+            EACH_VECTOR(in[0].cols, i, {                                                           \
                 const V p = LOADV(pp + i);                                                         \
                 const V t = LOADV(tp + i);                                                         \
                 const V f = (__VA_ARGS__);                                                         \
@@ -66,7 +66,7 @@ INLINE bool is_column(const fnn_view *v) { return v->cols == 1 && v->ld == 1; }
         if (is_column(&in[1]) && is_column(&in[2]) && is_column(out)) {                            \
             const REAL *pp = AT(in[1], lo), *tp = AT(in[2], lo);                                   \
             REAL *dp = AT(*out, lo);                                                               \
-            FOR_VECTORS(hi - lo, i, {                                                              \
+            EACH_VECTOR(hi - lo, i, {                                                              \
                 const V p = LOADV(pp + i);                                                         \
                 const V t = LOADV(tp + i);                                                         \
                 STOREV(dp + i, LOADV(seed + lo + i) * (__VA_ARGS__));                              \
@@ -77,7 +77,7 @@ INLINE bool is_column(const fnn_view *v) { return v->cols == 1 && v->ld == 1; }
             const REAL *pp = AT(in[1], r), *tp = AT(in[2], r);                                     \
             REAL *dp = AT(*out, r);                                                                \
             const V scale = v_set1(seed[r] / (REAL)out->cols);                                     \
-            FOR_VECTORS(out->cols, i, {                                                            \
+            EACH_VECTOR(out->cols, i, {                                                            \
                 const V p = LOADV(pp + i);                                                         \
                 const V t = LOADV(tp + i);                                                         \
                 STOREV(dp + i, scale * (__VA_ARGS__));                                             \
@@ -127,7 +127,7 @@ static void k_bce_logits(const fnn_task *task, int64_t lo, int64_t hi, void *scr
     if (is_column(&in[0]) && is_column(&in[1]) && is_column(&out[1])) {
         const REAL *x = AT(in[0], lo), *t = AT(in[1], lo);
         REAL *q = AT(out[1], lo);
-        FOR_VECTORS(hi - lo, i, {
+        EACH_VECTOR(hi - lo, i, {
             STOREV(loss + lo + i, cross_entropy_logits(LOADV(x + i), LOADV(t + i), &probability));
             STOREV(q + i, probability);
         });
@@ -137,7 +137,7 @@ static void k_bce_logits(const fnn_task *task, int64_t lo, int64_t hi, void *scr
         const REAL *x = AT(in[0], r), *t = AT(in[1], r);
         REAL *q = AT(out[1], r);
         V sum = ZERO;
-        FOR_VECTORS(in[0].cols, i, {
+        EACH_VECTOR(in[0].cols, i, {
             V f = cross_entropy_logits(LOADV(x + i), LOADV(t + i), &probability);
             sum += PART_ == VL ? f : v_where(v_first_lanes(left_), f);
             STOREV(q + i, probability);
@@ -158,7 +158,7 @@ static void k_cce(const fnn_task *task, int64_t lo, int64_t hi, void *scratch) {
         const REAL *p = AT(in[0], r), *t = AT(in[1], r);
         const REAL total = row_total(p, cols);
         V sum = ZERO;
-        FOR_VECTORS(cols, i, {
+        EACH_VECTOR(cols, i, {
             V q = clip_probability(LOADV(p + i) / total);
             sum = v_fma(LOADV(t + i), v_log(q), sum);
         });
@@ -176,9 +176,9 @@ static void k_cce_grad(const fnn_task *task, int64_t lo, int64_t hi, void *scrat
         REAL *dp = AT(task->out[0], r);
         const REAL total = row_total(p, cols);
         V sum = ZERO;
-        FOR_VECTORS(cols, i, { sum += v_where(unclipped(LOADV(p + i) / total), LOADV(t + i)); });
+        EACH_VECTOR(cols, i, { sum += v_where(unclipped(LOADV(p + i) / total), LOADV(t + i)); });
         const V kept = v_set1(v_sum(sum)), scale = v_set1(seed[r] / total);
-        FOR_VECTORS(cols, i, {
+        EACH_VECTOR(cols, i, {
             V q = LOADV(p + i) / total;
             STOREV(dp + i, scale * (kept - v_where(unclipped(q), LOADV(t + i) / q)));
         });
@@ -196,7 +196,7 @@ static void k_scce(const fnn_task *task, int64_t lo, int64_t hi, void *scratch) 
         const int64_t label = label_of(&in[1], r, cols);
         loss[r] = label < 0 ? (REAL)NAN : p[label] / row_total(p, cols);
     }
-    FOR_VECTORS(hi - lo, i, { STOREV(loss + lo + i, -v_log(clip_probability(LOADV(loss + lo + i)))); });
+    EACH_VECTOR(hi - lo, i, { STOREV(loss + lo + i, -v_log(clip_probability(LOADV(loss + lo + i)))); });
 }
 static void k_scce_grad(const fnn_task *task, int64_t lo, int64_t hi, void *scratch) {
     (void)scratch;
@@ -209,7 +209,7 @@ static void k_scce_grad(const fnn_task *task, int64_t lo, int64_t hi, void *scra
         const int64_t label = label_of(&in[2], r, cols);
         const REAL total = row_total(p, cols), q = label < 0 ? (REAL)NAN : p[label] / total;
         const REAL scale = q < EPSILON || q > PROBABILITY_MAX ? 0 : label < 0 ? q : seed[r] / total;
-        FOR_VECTORS(cols, i, { STOREV(dp + i, v_set1(scale)); });
+        EACH_VECTOR(cols, i, { STOREV(dp + i, v_set1(scale)); });
         if (label >= 0 && scale != 0) dp[label] = scale * (R(1.0) - R(1.0) / q);
     }
 }
@@ -238,7 +238,7 @@ static void k_cce_logits(const fnn_task *task, int64_t lo, int64_t hi, void *scr
         const row_sums s = softmax_line(PLAIN, x, AT(*q, r), cols);
         const REAL log_sum = log_of(s.sum);
         V sum = ZERO;
-        FOR_VECTORS(cols, i, { sum = v_fma(LOADV(t + i), log_sum - (LOADV(x + i) - s.top), sum); });
+        EACH_VECTOR(cols, i, { sum = v_fma(LOADV(t + i), log_sum - (LOADV(x + i) - s.top), sum); });
         loss[r] = v_sum(sum);
     }
 }
@@ -252,7 +252,7 @@ static void k_cce_logits_grad(const fnn_task *task, int64_t lo, int64_t hi, void
         const REAL *q = AT(in[1], r), *t = AT(in[2], r);
         REAL *dx = AT(task->out[0], r);
         const V total = v_set1(row_total(t, cols)), scale = v_set1(seed[r]);
-        FOR_VECTORS(cols, i, { STOREV(dx + i, scale * v_fma(LOADV(q + i), total, -LOADV(t + i))); });
+        EACH_VECTOR(cols, i, { STOREV(dx + i, scale * v_fma(LOADV(q + i), total, -LOADV(t + i))); });
     }
 }
 
@@ -287,7 +287,7 @@ static void k_scce_logits_grad(const fnn_task *task, int64_t lo, int64_t hi, voi
         REAL *dx = AT(task->out[0], r);
         const int64_t label = label_of(&in[2], r, cols);
         const REAL seed = label < 0 ? (REAL)NAN : rows_of(&in[0])[r], at_label = label < 0 ? 0 : q[label];
-        FOR_VECTORS(cols, i, { STOREV(dx + i, seed * LOADV(q + i)); });
+        EACH_VECTOR(cols, i, { STOREV(dx + i, seed * LOADV(q + i)); });
         if (label >= 0) dx[label] = seed * (at_label - R(1.0));
     }
 }
@@ -300,7 +300,7 @@ INLINE int64_t row_argmax(const REAL *x, int64_t n) {
     const VI none = v_set1i((INT)((UINT)~(UINT)0 >> 1));
     VI best = none;
     VI at = v_lanes();
-    FOR_VECTORS(n, i, {
+    EACH_VECTOR(n, i, {
         VI hit = (LOADV(x + i) == top) & (best == none);
         best = (hit & at) | (~hit & best);
         at += VL;

@@ -42,7 +42,7 @@ static void k_layer_norm(const fnn_task *t, int64_t lo, int64_t hi, void *scratc
         const V mean = v_set1(sum / (REAL)n);
         SUM_VECTORS(squares, n, i, v_squared(LOADV(x + i) - mean));
         const REAL scale = (REAL)(1 / sqrt((double)squares / (double)n + t->attr[0]));
-        FOR_VECTORS(n, i, { STOREV(y + i, (LOADV(x + i) - mean) * scale); });
+        EACH_VECTOR(n, i, { STOREV(y + i, (LOADV(x + i) - mean) * scale); });
         ((REAL *)t->out[1].p)[r * t->out[1].ld] = scale;
     }
 }
@@ -61,7 +61,7 @@ static void k_layer_norm_grad(const fnn_task *t, int64_t lo, int64_t hi, void *s
         SUM_VECTORS(sum, n, i, LOADV(dy + i));
         SUM_VECTORS(product, n, i, LOADV(dy + i) * LOADV(y + i));
         const V mean = v_set1(sum / (REAL)n), slope = v_set1(-product / (REAL)n);
-        FOR_VECTORS(n, i, { STOREV(dx + i, v_fma(slope, LOADV(y + i), LOADV(dy + i) - mean) * scale); });
+        EACH_VECTOR(n, i, { STOREV(dx + i, v_fma(slope, LOADV(y + i), LOADV(dy + i) - mean) * scale); });
     }
 }
 
@@ -130,7 +130,7 @@ static void k_batch_moments_grad(const fnn_task *t, int64_t lo, int64_t hi, void
     for (int64_t r = lo; r < hi; r++) {
         const REAL *x = (const REAL *)t->in[2].p + r * t->in[2].ld;
         REAL *dx = (REAL *)t->out[0].p + r * t->out[0].ld;
-        FOR_VECTORS(n, i, {
+        EACH_VECTOR(n, i, {
             const V slope = R(2.0) * LOADV(by_variance + i);
             STOREV(dx + i, v_fma(slope, LOADV(x + i) - LOADV(mean + i), LOADV(by_mean + i)) * share);
         });

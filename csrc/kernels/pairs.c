@@ -47,16 +47,44 @@ typedef struct {
 /* x (m, 2 pairs) ld ldx; w panels in pairs, int8 or bfloat16; out (m, cols) ld ldo; cols may exceed the tile */
 typedef void (*pair_tile_fn)(const pair_block *b, const int16_t *x, const void *w, REAL *out, int64_t cols);
 
+/* What becomes of the sums (m, n vectors) of a tile; out of line, as in gemm.c. */
+INLINE void finish_pairs(const bool int8, int m, int n, const pair_block *b, const V *sums, REAL *out, int64_t cols) {
+    for (int j = 0; j < n; j++) {
+        const int64_t left = cols - j * VL;
+        const V add = b->last && b->bias ? load_some(b->bias + j * VL, left) : (V){0},
+                scale = int8 && b->last ? load_some(b->scale + j * VL, left) : (V){0};
+        for (int i = 0; i < m; i++) {
+            REAL *at = out + i * b->ldo + j * VL;
+            V sum = sums[i * n + j];
+            if (int8) {
+                sum = __builtin_convertvector((VI)sum, V);
+                if (b->resume) sum = load_some(at, left) + sum;
+                if (b->last) sum = sum * (v_set1(b->step[i]) * scale);
+            }
+            if (b->last && b->bias) sum = sum + add;
+            if (b->last && b->relu) sum = v_max((V){0}, sum);
+            store_some(at, sum, left);
+        }
+    }
+}
+OUTLINE void finish_int8(int m, int n, const pair_block *b, const V *sums, REAL *out, int64_t cols) {
+    finish_pairs(true, m, n, b, sums, out, cols);
+}
+OUTLINE void finish_bf16(int m, int n, const pair_block *b, const V *sums, REAL *out, int64_t cols) {
+    finish_pairs(false, m, n, b, sums, out, cols);
+}
+
 /* m rows by n vectors: a panel (2) or several. Accumulators of int8 are integers. */
 INLINE void pair_tile(const bool int8, const int m, const int n, const pair_block *b, const int16_t *x,
                       const void *w, REAL *out, int64_t cols) {
-    const int64_t pairs = b->pairs, ldx = b->ldx, ldo = b->ldo, panel = b->panel;
-    V acc[MR][8];
+    const int64_t pairs = b->pairs, ldx = b->ldx, panel = b->panel;
+    V acc[MR][8], sums[MR * 8];
+    const bool resume = !int8 && b->resume;
+    if (resume) load_edge(m, n, sums, out, b->ldo, cols);
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++)
 #pragma GCC unroll 8
-        for (int j = 0; j < n; j++)
-            acc[i][j] = !int8 && b->resume ? load_some(out + i * ldo + j * VL, cols - j * VL) : (V){0};
+        for (int j = 0; j < n; j++) acc[i][j] = resume ? sums[i * n + j] : (V){0};
     const bool fetch = !int8 && m > LOW;
     const REAL *ahead = b->ahead;
     for (int64_t p = 0; p < pairs;) {
@@ -82,25 +110,12 @@ INLINE void pair_tile(const bool int8, const int m, const int n, const pair_bloc
             }
         }
     }
-#pragma GCC unroll 8
-    for (int j = 0; j < n; j++) {
-        const int64_t left = cols - j * VL;
-        const V add = b->last && b->bias ? load_some(b->bias + j * VL, left) : (V){0},
-                scale = int8 && b->last ? load_some(b->scale + j * VL, left) : (V){0};
 #pragma GCC unroll 16
-        for (int i = 0; i < m; i++) {
-            REAL *at = out + i * ldo + j * VL;
-            V sum = acc[i][j];
-            if (int8) {
-                sum = __builtin_convertvector((VI)sum, V);
-                if (b->resume) sum = load_some(at, left) + sum;
-                if (b->last) sum = sum * (v_set1(b->step[i]) * scale);
-            }
-            if (b->last && b->bias) sum = sum + add;
-            if (b->last && b->relu) sum = v_max((V){0}, sum);
-            store_some(at, sum, left);
-        }
-    }
+    for (int i = 0; i < m; i++)
+#pragma GCC unroll 8
+        for (int j = 0; j < n; j++) sums[i * n + j] = acc[i][j];
+    if (int8) finish_int8(m, n, b, sums, out, cols);
+    else finish_bf16(m, n, b, sums, out, cols);
 }
 
 #define PAIR_TILE(m, n) \

@@ -62,6 +62,7 @@ typedef uint64_t VW __attribute__((vector_size(VBYTES)));
 typedef REAL VU __attribute__((vector_size(VBYTES), aligned(sizeof(REAL)), may_alias));
 enum { VL = VBYTES / (int)sizeof(REAL) };
 #define INLINE static inline __attribute__((always_inline))
+#define OUTLINE static __attribute__((noinline))
 
 /* Before a loop whose iterations do not depend on each other, though its pointers do not say so. */
 #if defined(__clang__)
@@ -298,6 +299,15 @@ INLINE REAL v_largest(V x) {
         if (i < n_) {                                                        \
             const int PART_ = 0;                                             \
             const int left_ = (int)(n_ - i);                                 \
+            __VA_ARGS__                                                      \
+        }                                                                    \
+    } while (0)
+/* The same with one copy of `body`, which asks at each vector whether it is a whole one: where the body is long. */
+#define EACH_VECTOR(n, i, ...)                                               \
+    do {                                                                     \
+        for (int64_t i = 0, n_ = (n); i < n_; i += VL) {                     \
+            const int left_ = n_ - i < VL ? (int)(n_ - i) : VL, PART_ = left_; \
+            (void)PART_;                                                     \
             __VA_ARGS__                                                      \
         }                                                                    \
     } while (0)

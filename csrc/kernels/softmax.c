@@ -13,17 +13,17 @@ typedef struct { REAL top, sum; } row_sums;
 /* a (n), b (n) */
 INLINE REAL row_dot(const REAL *a, const REAL *b, int64_t n) {
     V sum = ZERO;
-    FOR_VECTORS(n, i, { sum = v_fma(LOADV(a + i), LOADV(b + i), sum); });
+    EACH_VECTOR(n, i, { sum = v_fma(LOADV(a + i), LOADV(b + i), sum); });
     return v_sum(sum);
 }
 INLINE REAL row_total(const REAL *a, int64_t n) {
     V sum = ZERO;
-    FOR_VECTORS(n, i, { sum += LOADV(a + i); });
+    EACH_VECTOR(n, i, { sum += LOADV(a + i); });
     return v_sum(sum);
 }
 INLINE REAL row_top(const REAL *x, int64_t n) {
     V top = -V_INF;
-    FOR_VECTORS(n, i, {
+    EACH_VECTOR(n, i, {
         V u = LOADV(x + i);
         if (PART_ != VL) u = v_select(v_first_lanes(left_), u, -V_INF);
         top = v_max(top, u);
@@ -66,21 +66,21 @@ INLINE row_sums softmax_held(const int mode, const int count, const REAL *x, REA
 INLINE row_sums softmax_long(const int mode, const REAL *x, REAL *y, int64_t cols) {
     row_sums s = {.top = row_top(x, cols)};
     V sum = ZERO;
-    FOR_VECTORS(cols, i, {
+    EACH_VECTOR(cols, i, {
         V e = v_exp_negative(LOADV(x + i) - s.top);
         sum += PART_ == VL ? e : v_where(v_first_lanes(left_), e);
         if (mode == PLAIN) STOREV(y + i, e);
     });
     s.sum = v_sum(sum);
     V factor = v_set1(R(1.0) / s.sum), shift = mode == LOGARITHMIC ? v_set1(log_of(s.sum)) : ZERO;
-    FOR_VECTORS(cols, i, {
+    EACH_VECTOR(cols, i, {
         V v = mode == LOGARITHMIC ? LOADV(x + i) - s.top - shift : LOADV(y + i) * factor;
         STOREV(y + i, v);
     });
     return s;
 }
 
-INLINE row_sums softmax_line(const int mode, const REAL *x, REAL *y, int64_t cols) {
+OUTLINE row_sums softmax_line(const int mode, const REAL *x, REAL *y, int64_t cols) {
     if (cols <= VL) return softmax_held(mode, 1, x, y, cols);
     if (cols <= 2 * VL) return softmax_held(mode, 2, x, y, cols);
     if (cols <= 3 * VL) return softmax_held(mode, 3, x, y, cols);
@@ -110,7 +110,7 @@ INLINE V sum_of_parts(V *part) {
 }
 
 /* x (VL, cols) ld ldx, y (VL, cols) ld ldy */
-INLINE void softmax_group(const int mode, group *g, const REAL *x, int64_t ldx, REAL *y, int64_t ldy,
+OUTLINE void softmax_group(const int mode, group *g, const REAL *x, int64_t ldx, REAL *y, int64_t ldy,
                           int64_t cols) {
     V e[GROUP_COLS], part[VL];
     g->top = -V_INF;
@@ -157,7 +157,7 @@ static void k_softmax_grad(const fnn_task *t, int64_t lo, int64_t hi, void *scra
         const REAL *dy = AT(t->in[0], r), *y = AT(t->in[1], r);
         REAL *dx = AT(t->out[0], r);
         V sum = v_set1(row_dot(dy, y, cols));
-        FOR_VECTORS(cols, i, { STOREV(dx + i, LOADV(y + i) * (LOADV(dy + i) - sum)); });
+        EACH_VECTOR(cols, i, { STOREV(dx + i, LOADV(y + i) * (LOADV(dy + i) - sum)); });
     }
 }
 
@@ -169,6 +169,6 @@ static void k_log_softmax_grad(const fnn_task *t, int64_t lo, int64_t hi, void *
         const REAL *dy = AT(t->in[0], r), *y = AT(t->in[1], r);
         REAL *dx = AT(t->out[0], r);
         V sum = v_set1(row_total(dy, cols));
-        FOR_VECTORS(cols, i, { STOREV(dx + i, v_fma(-v_exp_negative(LOADV(y + i)), sum, LOADV(dy + i))); });
+        EACH_VECTOR(cols, i, { STOREV(dx + i, v_fma(-v_exp_negative(LOADV(y + i)), sum, LOADV(dy + i))); });
     }
 }

@@ -77,7 +77,7 @@ static void map_walk(const fnn_task *t, int inputs, int64_t lo, int64_t hi, map_
 #define WHOLE(k) LOADV(in##k + i)
 #define MIXED(k) (block->one[k] ? one##k : LOADV(in##k + i))
 /* <op>_<kind>: y as an expression in the inputs x, y, z that are there, and the attributes a and b. */
-#define MAP_LINE(op, kind, inputs, input, ...)                                            \
+#define MAP_LINE(op, kind, each, inputs, input, ...)                                      \
     static void op##_##kind(const fnn_task *t, const map_block *block) {                  \
         const V a = v_set1((REAL)t->attr[0]), b = v_set1((REAL)t->attr[1]);               \
         const int64_t rows = block->rows, n = block->n;                                   \
@@ -89,7 +89,7 @@ static void map_walk(const fnn_task *t, int inputs, int64_t lo, int64_t hi, map_
             const V one0 = v_set1(*in0), one1 = v_set1(*in1), one2 = v_set1(*in2);        \
             REAL *out = block->out + r * block->step[WALK_OUT];                           \
             (void)one0; (void)one1; (void)one2;                                           \
-            FOR_VECTORS(n, i, {                                                           \
+            each(n, i, {                                                                  \
                 const V x = input(0), y = inputs > 1 ? input(1) : x, z = inputs > 2 ? input(2) : x; \
                 (void)y; (void)z;                                                         \
                 STOREV(out + i, (__VA_ARGS__));                                           \
@@ -102,12 +102,12 @@ static void map_walk(const fnn_task *t, int inputs, int64_t lo, int64_t hi, map_
         map_walk(t, inputs, lo, hi, flat, mixed);                                    \
     }
 /* Of one input, which has the output's shape. */
-#define UNARY(op, ...)                                 \
-    MAP_LINE(op, flat, 1, WHOLE, __VA_ARGS__)          \
+#define UNARY(op, each, ...)                           \
+    MAP_LINE(op, flat, each, 1, WHOLE, __VA_ARGS__)    \
     MAP_KERNEL(op, 1, op##_flat, op##_flat)
 #define MAP(op, inputs, ...)                           \
-    MAP_LINE(op, flat, inputs, WHOLE, __VA_ARGS__)     \
-    MAP_LINE(op, mixed, inputs, MIXED, __VA_ARGS__)    \
+    MAP_LINE(op, flat, FOR_VECTORS, inputs, WHOLE, __VA_ARGS__)  \
+    MAP_LINE(op, mixed, EACH_VECTOR, inputs, MIXED, __VA_ARGS__) \
     MAP_KERNEL(op, inputs, op##_flat, op##_mixed)
 
 /* NaN if either is. */
@@ -148,20 +148,20 @@ MAP(equal, 2, v_where(x == y, ONE))
 MAP(where, 3, v_select(x != ZERO, y, z))
 MAP(broadcast, 1, x)
 
-UNARY(affine, v_fma(a, x, b))
-UNARY(abs, v_abs(x))
-UNARY(sign, v_select(x != ZERO, v_select(x == x, v_copysign(ONE, x), x), ZERO))
-UNARY(square, x * x)
-UNARY(sqrt, v_sqrt(x))
-UNARY(rsqrt, ONE / v_sqrt(x))
-UNARY(exp, v_exp(x))
-UNARY(expm1, v_expm1(x))
-UNARY(log, v_log(x))
-UNARY(log1p, v_log1p(x))
-UNARY(erf, v_erf(x))
-UNARY(sin, v_sin(x))
-UNARY(cos, v_cos(x))
-UNARY(floor, v_floor(x))
+UNARY(affine, FOR_VECTORS, v_fma(a, x, b))
+UNARY(abs, FOR_VECTORS, v_abs(x))
+UNARY(sign, FOR_VECTORS, v_select(x != ZERO, v_select(x == x, v_copysign(ONE, x), x), ZERO))
+UNARY(square, FOR_VECTORS, x * x)
+UNARY(sqrt, FOR_VECTORS, v_sqrt(x))
+UNARY(rsqrt, FOR_VECTORS, ONE / v_sqrt(x))
+UNARY(exp, EACH_VECTOR, v_exp(x))
+UNARY(expm1, EACH_VECTOR, v_expm1(x))
+UNARY(log, EACH_VECTOR, v_log(x))
+UNARY(log1p, EACH_VECTOR, v_log1p(x))
+UNARY(erf, EACH_VECTOR, v_erf(x))
+UNARY(sin, EACH_VECTOR, v_sin(x))
+UNARY(cos, EACH_VECTOR, v_cos(x))
+UNARY(floor, EACH_VECTOR, v_floor(x))
 
 #undef WHOLE
 #undef MIXED
