@@ -32,9 +32,9 @@ const char *fnn_isa_at(int i);          /* the i-th that this CPU runs, best fir
 const char *fnn_isa_built(int i, int *runs);
 
 /* ---- models ---- */
-/* Would fnn_open read a file of `size` bytes with this header, whose beginning, length and checksum are as they should
- * be? Whatever C refuses, Python then refuses. */
-int fnn_file_check(const char *header, size_t length, uint64_t size, const char *label, fnn_error *err);
+/* Would fnn_open read a file of `size` bytes with this header and so many updates made, whose beginning, length and
+ * checksum are as they should be? Whatever C refuses, Python then refuses. */
+int fnn_file_check(const char *header, size_t length, uint64_t size, int64_t updates, const char *label, fnn_error *err);
 /* isa: NULL for the active one. The text is copied. params: for each tensor id a parameter to share, or NULL
  * to make a new one (zeros); params itself may be NULL. */
 int fnn_model_create(const char *text, size_t length, const char *isa, fnn_param *const *params,

@@ -179,8 +179,10 @@ static int by_place(const void *a, const void *b) {
 
 /* The table of tensors, from behind the metadata on; sorted by name. `data` bytes follow the header. */
 static int read_entries(fnn_json *j, fnn_file *f, int64_t data, const fnn_source *source, fnn_error *err) {
+    static const char shortest[] = ",\"\":{\"dtype\":\"I8\",\"shape\":[],\"data_offsets\":[0,1]}";
     int64_t most = 0;
     for (const char *at = j->at; at < j->end; at++) most += *at == '{';   /* each entry has one, a name might */
+    if (most > (j->end - j->at) / (int64_t)(sizeof shortest - 1)) most = (j->end - j->at) / (int64_t)(sizeof shortest - 1);
     if (most > FNN_MAX_FILE_TENSORS) most = FNN_MAX_FILE_TENSORS + 1;
     f->entries = fnn_new((size_t)most + 1, sizeof *f->entries);
     if (!f->entries) return no_memory(err, source);
@@ -373,6 +375,8 @@ static bool holds(const entry *e, const fnn_tensor *t) {
 static int claim(fnn_file *f, const char *name, const fnn_tensor *t, int param, int slot, const fnn_source *source,
                  fnn_error *err) {
     entry *e = find(f, name, strlen(name));
+    if (e && e->param >= 0)
+        return fnn_fail(err, FNN_ERR_FORMAT, "%.80s has the tensor '%.60s' for two; it is damaged or foreign", source->label, name);
     if (!e || !holds(e, t))
         return fnn_fail(err, FNN_ERR_FORMAT, "%.80s lacks the tensor '%.60s', or holds it in another shape or type; "
                         "it is damaged or foreign", source->label, name);
@@ -495,15 +499,15 @@ static int read_header(fnn_file *f, metadata *m, fnn_program *p, int64_t *iterat
     return status == FNN_OK ? read_text(f, length, m, p, iterations, source, err) : status;
 }
 
-static bool read_zeros(void *context, uint64_t at, void *to, size_t n) {
-    (void)context;
+/* Of the data only the number of updates, and a seed that may be any number, decide on anything. */
+static bool read_iterations(void *context, uint64_t at, void *to, size_t n) {
     (void)at;
-    memset(to, 0, n);
+    memcpy(to, context, n);
     return true;
 }
 
-int fnn_file_check(const char *header, size_t length, uint64_t size, const char *label, fnn_error *err) {
-    const fnn_source source = {read_zeros, NULL, size, label};
+int fnn_file_check(const char *header, size_t length, uint64_t size, int64_t updates, const char *label, fnn_error *err) {
+    const fnn_source source = {read_iterations, &updates, size, label};
     metadata m = {0};
     fnn_program p = {0};
     int64_t iterations;

@@ -1018,7 +1018,7 @@ static int session_new(fnn_model *model, int mode, int64_t max_rows, int flags, 
     if (max_rows < 1 || max_rows > FNN_MAX_ROWS)
         return fnn_fail(err, FNN_ERR_ARGUMENT, "a session for %lld rows: at least 1, at most 2^40",
                         (long long)max_rows);
-    if (mode == FNN_TRAIN && !fnn_model_trains(model))
+    if (mode == FNN_TRAIN && model->file && !fnn_model_trains(model))
         return fnn_fail(err, FNN_ERR_STATE, "the model has no loss to train for: compile it in Python, and save it again");
     fnn_session *s = fnn_new(1, sizeof *s);
     if (!s) return fnn_fail(err, FNN_ERR_MEMORY, "out of memory");

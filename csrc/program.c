@@ -24,6 +24,10 @@ static bool take_word(cursor *c, const char *word) {
     return true;
 }
 
+static bool is_line(cursor c, const char *text) {
+    return (size_t)(c.end - c.at) == strlen(text) && memcmp(c.at, text, strlen(text)) == 0;
+}
+
 static bool take_int(cursor *c, int64_t max, int64_t *out) {
     int64_t value = 0;
     const char *start = c->at;
@@ -32,7 +36,7 @@ static bool take_int(cursor *c, int64_t max, int64_t *out) {
         if (value > max) return false;
     }
     *out = value;
-    return c->at > start;
+    return c->at - start == 1 || (c->at > start && *start != '0');
 }
 
 static int hex_digit(char ch) {
@@ -41,28 +45,31 @@ static int hex_digit(char ch) {
     return -1;
 }
 
-/* A C99 hexadecimal floating constant with at most 14 digits, as Python's float.hex() writes it: exact, and
- * no locale. */
+/* A C99 hexadecimal floating constant as Python's float.hex() writes it, "-0x1.8p+3" with at most 13 digits behind the
+ * point: exact, and no locale. */
 static bool take_real(cursor *c, double *out) {
-    bool negative = take(c, '-');
+    const bool negative = take(c, '-');
     if (!take(c, '0') || !take(c, 'x')) return false;
-    uint64_t mantissa = 0;
-    int digits = 0, fraction = 0;
-    bool point = false;
-    for (; c->at < c->end; c->at++) {
-        if (*c->at == '.' && !point) { point = true; continue; }
-        int d = hex_digit(*c->at);
-        if (d < 0) break;
-        if (++digits > 14) return false;
-        mantissa = mantissa * 16 + (uint64_t)d;
-        fraction += point;
+    uint64_t mantissa = take(c, '1');
+    if (!mantissa && !take(c, '0')) return false;
+    int fraction = 0, digits = 0;
+    if (take(c, '.')) {
+        for (int d; c->at < c->end && (d = hex_digit(*c->at)) >= 0; c->at++, fraction++) {
+            if (fraction == 13) return false;
+            mantissa = mantissa * 16 + (uint64_t)d;
+        }
+        if (fraction == 0) return false;
     }
-    if (digits == 0 || !take(c, 'p')) return false;
-    bool down = take(c, '-');
-    if (!down) take(c, '+');
-    int64_t exponent;
-    if (!take_int(c, 2000, &exponent)) return false;
-    double value = ldexp((double)mantissa, (int)(down ? -exponent : exponent) - 4 * fraction);
+    if (!take(c, 'p')) return false;
+    const bool down = take(c, '-');
+    if (!down && !take(c, '+')) return false;
+    int exponent = 0;
+    for (; c->at < c->end && *c->at >= '0' && *c->at <= '9'; c->at++, digits++) {
+        if (digits == 4) return false;
+        exponent = exponent * 10 + (*c->at - '0');
+    }
+    if (digits == 0) return false;
+    const double value = ldexp((double)mantissa, (down ? -exponent : exponent) - 4 * fraction);
     *out = negative ? -value : value;
     return isfinite(value);
 }
@@ -158,6 +165,7 @@ static int read_tensor(cursor c, int index, fnn_program *p, fnn_error *err) {
         return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: only matrices among the params of a %s program are %s",
                         index, t.type == TYPE_I8 ? "float32" : "mixed_bfloat16", type_names[type]);
     size_t length = (size_t)(c.end - c.at);
+    if (memchr(c.at, 0, length)) return fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d: a zero in its name", index);
     if (length > FNN_MAX_NAME)
         return fnn_fail(err, FNN_ERR_LIMIT, "tensor %d: a name of %lld bytes, at most %d", index,
                         (long long)length, FNN_MAX_NAME);
@@ -477,9 +485,11 @@ static int read_root(cursor c, int index, fnn_program *p, fnn_error *err) {
         while (c.at < c.end && *c.at != ' ') c.at++;
         number.end = c.at;
         good = good && take_real(&number, &r.factor) && number.at == number.end;
+        take(&c, ' ');
     } else if (good && r.kind == ROOT_GRAD) {
         good = take_tensor_or_none(&c, p->n_tensors, &r.other) && r.other >= 0;
     }
+    if (good && (r.kind == ROOT_GRAD || r.kind == ROOT_PENALTY)) good = c.at == c.end && c.end[-1] != ' ';
     if (!good) return fnn_fail(err, FNN_ERR_PROGRAM, "root %d does not parse", index);
     const fnn_tensor *t = &p->tensors[r.tensor], *other = r.other >= 0 ? &p->tensors[r.other] : NULL;
     if (t->kind == KIND_TEMP && t->producer < 0)
@@ -501,8 +511,8 @@ static int read_root(cursor c, int index, fnn_program *p, fnn_error *err) {
         break;
     }
     if (!good) return fnn_fail(err, FNN_ERR_PROGRAM, "root %d: tensor %d cannot be one", index, r.tensor);
-    if (c.at < c.end && *c.at == ' ') c.at++;
     const size_t length = (size_t)(c.end - c.at);
+    if (memchr(c.at, 0, length)) return fnn_fail(err, FNN_ERR_PROGRAM, "root %d: a zero in its name", index);
     if (length > FNN_MAX_NAME)
         return fnn_fail(err, FNN_ERR_LIMIT, "root %d: a name of %lld bytes, at most %d", index, (long long)length,
                         FNN_MAX_NAME);
@@ -543,15 +553,13 @@ int fnn_program_parse(const char *text, size_t length, fnn_program *p, fnn_error
         const char *end = memchr(at, '\n', (size_t)(all.end - at));
         cursor c = {at, end};
         if (line == 0) {
-            if (!take_word(&c, "fastnn-program") || !take_word(&c, "1") || c.at != c.end)
+            if (!is_line(c, "fastnn-program 1"))
                 status = fnn_fail(err, FNN_ERR_PROGRAM, "not a program of format 1");
         } else if (line == 1) {
-            if (!take_word(&c, "dtype"))
-                status = fnn_fail(err, FNN_ERR_PROGRAM, "line 2 must give the dtype");
-            else if (take_word(&c, "float32") && c.at == c.end) p->real = TYPE_F32;
-            else if (take_word(&c, "float64") && c.at == c.end) p->real = TYPE_F64;
-            else if (take_word(&c, "mixed_bfloat16") && c.at == c.end) p->mixed = true;
-            else status = fnn_fail(err, FNN_ERR_PROGRAM, "unknown dtype");
+            if (is_line(c, "dtype float32")) p->real = TYPE_F32;
+            else if (is_line(c, "dtype float64")) p->real = TYPE_F64;
+            else if (is_line(c, "dtype mixed_bfloat16")) p->mixed = true;
+            else status = fnn_fail(err, FNN_ERR_PROGRAM, "line 2 must give a known dtype");
         } else if (take_word(&c, "tensor")) {
             status = read_tensor(c, p->n_tensors, p, err);
         } else if (take_word(&c, "node")) {

@@ -58,7 +58,7 @@ cdef extern from "internal.h" nogil:
     int fnn_get_threads()
     int fnn_model_create(const char *text, size_t length, const char *isa, fnn_param **params, int n_params, fnn_model **model,
                          fnn_error *err)
-    int fnn_file_check(const char *header, size_t length, uint64_t size, const char *label, fnn_error *err)
+    int fnn_file_check(const char *header, size_t length, uint64_t size, int64_t updates, const char *label, fnn_error *err)
     void fnn_model_free(fnn_model *model)
     int fnn_model_slots(const fnn_model *model)
     int fnn_model_share_moments(fnn_model *model, fnn_model *lender, fnn_error *err)
@@ -189,11 +189,12 @@ def crowd(int change):
 _DISTRIBUTIONS = {"uniform": 0, "normal": 1, "truncated_normal": 2}
 
 
-def check_file(const unsigned char[::1] header not None, uint64_t size, str label not None):
-    """Raises unless libfastnn's own reader takes a file of `size` bytes with this header."""
+def check_file(const unsigned char[::1] header not None, uint64_t size, str label not None, int64_t updates):
+    """Raises unless libfastnn's own reader takes a file of `size` bytes with this header, in which so many updates are
+    counted."""
     cdef fnn_error err
     text = label.encode("utf-8", "surrogateescape")
-    check(fnn_file_check(<const char *>&header[0], header.shape[0], size, text, &err), &err)
+    check(fnn_file_check(<const char *>&header[0], header.shape[0], size, updates, text, &err), &err)
 
 def random(seed, stream, distribution, double a, double b, out):
     """Fills the contiguous float64 buffer `out` from the counter-based generator keyed by (seed, stream)."""

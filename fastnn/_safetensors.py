@@ -213,11 +213,11 @@ class Reader:
         self._data_at = 8 + length
         return self._file.read(length)
 
-    def check(self, with_header):
-        """Call `with_header(header, bytes of the file, label)`, which raises where it does not take that."""
+    def check(self, with_header, *more):
+        """Call `with_header(header, bytes of the file, label, *more)`, which raises where it does not take that."""
         size = self._file.seek(0, os.SEEK_END)
         self._file.seek(8)
-        with_header(self._file.read(self._data_at - 8), size, self._label)
+        with_header(self._file.read(self._data_at - 8), size, self._label, *more)
 
     def _fail(self, what, hint):
         raise FileFormatError(f"{self._label} {what}; {hint}")

@@ -546,7 +546,8 @@ def open_checked(file, label, kinds=("model", "weights", "predictor")):
 def _read(file, label, compile=True):
     reader = open_checked(file, label, ("model", "predictor"))
     try:
-        reader.check(_core.check_file)
+        counted = reader.tensors.get("optimizer/iterations", (None, None))[:2] == (np.dtype("<i8"), ())
+        reader.check(_core.check_file, int(reader.read("optimizer/iterations")) if counted else 0)
         if reader.metadata["kind"] == "predictor":
             return _read_predictor(reader, label)
         return _read_model(reader, label, compile)

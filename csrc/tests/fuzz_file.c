@@ -1,13 +1,14 @@
 /* Mutated model files through all that the public header does with one: opened, asked, run, trained, saved, opened
  * again.
  *
- *   fuzz_file [--files N] [--seed S] [--first I] [--keep FOLDER] FILE...
+ *   fuzz_file [--files N] [--seed S] [--first I] [--keep FOLDER] [--show] FILE...
  *
  * Case i of a seed is the same file in every run: first the files given as they are, then mutated ones. Bytes are
  * changed anywhere, and, with the checksum made right again, so are the parts of the header: lengths, shapes, offsets,
  * types, names, escapes, doubled keys, the lines of the program, and sizes wherever they stand. A failure is a crash,
  * memory that is not given back, more than a second or the file's size and 32 MiB to open it, a status without text, or
- * a model that its own file does not give back. Where libFuzzer is the driver (-DFNN_LIBFUZZER), it makes the
+ * a model that its own file does not give back. --show writes each file, its status and its size before it, for another
+ * reader's verdict. Where libFuzzer is the driver (-DFNN_LIBFUZZER), it makes the
  * mutations. */
 #include "../engine.h"
 #include "sealed.h"
@@ -35,6 +36,7 @@ static long long now_case = -1;
 static const unsigned char *now_bytes;
 static size_t now_size;
 static const char *keep;
+static bool show;
 
 /* Writes the file at hand; of a signal handler, so by system calls alone where there are any. */
 static void keep_case(void) {
@@ -1041,6 +1043,13 @@ static void one_file(const unsigned char *given, size_t size) {
     double took = seconds() - begun;
     free(bytes);
     statuses[status]++;
+    if (show) {
+        const uint32_t head[2] = {(uint32_t)status, (uint32_t)size};
+        fwrite(head, sizeof head, 1, stdout);
+        fwrite(given, size, 1, stdout);
+        fnn_model_free(m);
+        return;
+    }
     CHECK((m != NULL) == (status == FNN_OK), "a model and status %d", status);
     size_t beyond = peak_bytes > size ? peak_bytes - size : 0;
     if (beyond > most_memory) most_memory = beyond;
@@ -1171,6 +1180,7 @@ int main(int argc, char **argv) {
         else if (i + 1 < argc && !strcmp(argv[i], "--seed")) number = strtoll(argv[++i], NULL, 10);
         else if (i + 1 < argc && !strcmp(argv[i], "--first")) first = strtoll(argv[++i], NULL, 10);
         else if (i + 1 < argc && !strcmp(argv[i], "--keep")) keep = argv[++i];
+        else if (!strcmp(argv[i], "--show")) show = true;
         else read_seed(argv[i]);
     }
     if (!n_seeds) {
@@ -1209,6 +1219,7 @@ int main(int argc, char **argv) {
             fflush(stdout);
         }
     }
+    if (show) return failed != 0;
     printf("fuzz_file, seed %lld: %lld files:", number, now_case - first);
     static const char *const names[] = {"open", "argument", "program", "limit", "memory", "data", "nonfinite", "state", "file", "format"};
     for (int i = 0; i <= FNN_ERR_FORMAT; i++)
