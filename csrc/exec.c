@@ -637,8 +637,8 @@ static void copy_rows(const fnn_view *v, char *buffer, int64_t rows, size_t size
 int fnn_predict(fnn_session *s, const void *x, void *y, int64_t n) {
     const int refused = enter(s, NULL);
     if (refused) return refused;
-    if (s->mode != FNN_PREDICT || s->n_in_ports != 1 || s->n_ports != 2 ||
-        s->model->program.tensors[s->ports[0].tensor].type != s->model->program.real)
+    const fnn_tensor *input = s->n_in_ports == 1 ? &s->model->program.tensors[s->ports[0].tensor] : NULL;
+    if (s->mode != FNN_PREDICT || !input || s->n_ports != 2 || input->kind != KIND_INPUT || input->type != s->model->program.real)
         return leave(s, fnn_fail(&s->last, FNN_ERR_STATE, "fnn_predict needs a session of FNN_PREDICT, and one input and "
                                  "one output of the model's own type; use fnn_predict_many"), NULL);
     if (n < 0 || (n > 0 && (!x || !y)))
