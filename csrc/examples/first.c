@@ -8,12 +8,12 @@ int main(void) {
     fnn_error err;
     fnn_model *model;
     fnn_session *session;
-    if (fnn_open("iris.fnn", &model, &err) || fnn_session_create(model, FNN_PREDICT, 1, FNN_ONE_THREAD, &session, &err)) {
-        printf("%s\n", err.text);
-        return 1;
-    }
+    if (fnn_open("iris.fnn", &model, &err) ||
+        fnn_session_create(model, FNN_PREDICT, 1, FNN_ONE_THREAD, &session, &err))
+        return printf("%s\n", err.text), 1;
     if (fnn_predict(session, x, y, 1)) return 1;
-    for (int i = 0; i < 3; i++) printf("%s %.9g\n", fnn_model_name(model, FNN_CLASS_NAMES, i), y[i]);
+    for (int i = 0; i < 3; i++)
+        printf("%s %.9g\n", fnn_model_name(model, FNN_CLASS_NAMES, i), y[i]);
     fnn_session_free(session);
     fnn_model_free(model);
     return 0;
