@@ -1,5 +1,6 @@
 """The programs of csrc/examples: each is built against what the package carries, and gives what Python gives."""
 
+import importlib
 import os
 import re
 import shlex
@@ -255,3 +256,21 @@ def test_rust(iris, tmp_path):
     program = project / "target/debug/predict"
     check_predictions(program, iris)
     assert "rows of 4" in run(program, iris[0], input="1 2 3", fails=True)
+
+
+def test_the_benchmark_measures(tmp_path, monkeypatch):
+    from fastnn.bench.nets import Net
+
+    monkeypatch.syspath_prepend(ROOT)
+    benchmark = importlib.import_module("benchmarks.embedding.__main__")
+    program, folder = tmp_path / "program", ROOT / "benchmarks" / "embedding"
+    library = [f"-I{fnn.get_include()}", fnn.get_library(), "-lm", "-pthread"]
+    run(*CC, *benchmark.FLAGS, "-o", program, folder / "harness.c", folder / "fastnn_side.c", *library)
+    net_of = Net("4-8-3", (4, 8, 3), "relu", "mean_squared_error", batch=1, steps=1, goal=1)
+    row = benchmark.measured(net_of, {"fastnn": lambda path, net: benchmark.Side(program, path, net)}, 3, tmp_path)
+    assert 0 < row["latency"]["fastnn"]["median"] < 1e3 and 0 < row["threads"]["fastnn"]["median"] < 1e3
+    figures = row["fastnn"]
+    assert 0 < figures["p50"] <= figures["p99.9"] <= figures["worst"] and 0 < figures["memory MB"] < 50
+    with benchmark.Side(program, tmp_path / "4-8-3.fnn", net_of) as side:
+        x = ((np.arange(4) % 7 - 3) / 3).astype(np.float32)
+        assert np.array_equal(np.array(side.ask("output"), np.float32), fnn.load(tmp_path / "4-8-3.fnn")(x))

@@ -4,7 +4,8 @@ Each library has a process of its own, which is told turn by turn what to measur
 one after the other and each by itself; the same on two threads, each with a session; the memory that the library, the
 model and a session take. Both predict the same before. Needs a C compiler and, for the other side, `pip install onnx
 onnxruntime` and ONNX Runtime's header: `libonnxruntime-dev` of Debian 13 has it, or the folder `include` of its release;
-`--headers` or the variable ORT_HEADERS name the folder. It may be older than the library.
+`--headers` or the variable ORT_HEADERS name the folder. It may be older than the library. RTNeural is not among them: no
+package index carries it.
 """
 
 import argparse
