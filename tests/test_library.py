@@ -9,6 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fastnn as fnn
@@ -26,10 +27,19 @@ pytestmark = pytest.mark.skipif(
 PROGRAM = r"""
 #include <fastnn.h>
 #include <stdio.h>
-int main(void) {
-    if (fnn_set_threads(2) != FNN_OK) return 1;
-    printf("%s %s %d\n", fnn_version(), fnn_isa(), fnn_get_threads());
-    return 0;
+int main(int argc, char **argv) {
+    fnn_model *model = NULL;
+    fnn_session *session = NULL;
+    fnn_error error;
+    float x[4] = {1, -2, 3, 0.5f}, y[3] = {0, 0, 0};
+    int status = fnn_open(argc > 1 ? argv[1] : "", &model, &error);
+    if (status == FNN_OK) status = fnn_session_create(model, FNN_PREDICT, 1, 0, &session, &error);
+    if (status == FNN_OK) status = fnn_predict(session, x, y, 1);
+    if (status == FNN_OK) printf("%s %s %.9g %.9g %.9g\n", fnn_version(), fnn_isa(), (double)y[0], (double)y[1], (double)y[2]);
+    else printf("%s\n", error.text);
+    fnn_session_free(session);
+    fnn_model_free(model);
+    return status;
 }
 """
 
@@ -72,9 +82,15 @@ def program(tmp_path):
     return path
 
 
-def expected():
-    """What the program prints: the instruction set that Python has too."""
-    return f"{VERSION} {fnn.show_config('dicts')['active']} 2"
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A model's file, and what the program prints of it: the bits that Python gets."""
+    fnn.set_seed(0)
+    model = fnn.Sequential([fnn.Input((4,)), fnn.layers.Dense(5, "tanh"), fnn.layers.Dense(3, "softmax")])
+    path = tmp_path_factory.mktemp("saved") / "net.fnn"
+    model.save(path)
+    y = model.predict(np.array([[1, -2, 3, 0.5]], "float32"), verbose=0)[0]
+    return path, f"{VERSION} {fnn.show_config('dicts')['active']} " + " ".join(f"{value:.9g}" for value in y.tolist())
 
 
 def public():
@@ -109,6 +125,12 @@ def test_version(build):
     assert re.search(r"\(SONAME\).*\[(.*)\]", run("readelf", "-d", real)).group(1) == links[0].name
 
 
+@pytest.mark.skipif(not shutil.which("strip"), reason="needs strip")
+def test_size(build, tmp_path):
+    run("strip", "-o", tmp_path / "stripped", build / "libfastnn.so")
+    assert (tmp_path / "stripped").stat().st_size < 1_900_000
+
+
 def test_install_and_uninstall(build, tmp_path):
     install = [f"BUILD={build}", "PREFIX=/usr", f"DESTDIR={tmp_path}"]
     make("install", *install)
@@ -123,16 +145,16 @@ def test_install_and_uninstall(build, tmp_path):
 
 
 @pytest.mark.skipif(not shutil.which("pkg-config"), reason="needs pkg-config")
-def test_pkg_config(prefix, program, tmp_path):
+def test_pkg_config(prefix, program, saved, tmp_path):
     environment = os.environ | {"PKG_CONFIG_PATH": str(prefix / "lib/here/pkgconfig")}
     flags = run("pkg-config", "--cflags", "--libs", "fastnn", env=environment).split()
     assert run("pkg-config", "--modversion", "fastnn", env=environment) == VERSION
     run(*CC, "-o", tmp_path / "program", program, *flags)
     environment["LD_LIBRARY_PATH"] = str(prefix / "lib/here")
-    assert run(tmp_path / "program", env=environment) == expected()
+    assert run(tmp_path / "program", saved[0], env=environment) == saved[1]
     static = run("pkg-config", "--static", "--cflags", "--libs", "fastnn", env=environment).split()
     run(*CC, "-o", tmp_path / "static", program, *["-l:libfastnn.a" if flag == "-lfastnn" else flag for flag in static])
-    assert run(tmp_path / "static") == expected()
+    assert run(tmp_path / "static", saved[0]) == saved[1]
 
 
 CMAKE = """
@@ -147,7 +169,7 @@ endforeach()
 
 
 @pytest.mark.skipif(not shutil.which("cmake"), reason="needs CMake")
-def test_cmake(prefix, program, tmp_path):
+def test_cmake(prefix, program, saved, tmp_path):
     def configure(version):
         (tmp_path / "CMakeLists.txt").write_text(CMAKE.format(version=version))
         command = ["cmake", "-S", tmp_path, "-B", tmp_path / f"of{version}", f"-Dfastnn_DIR={prefix}/lib/here/cmake/fastnn"]
@@ -161,14 +183,14 @@ def test_cmake(prefix, program, tmp_path):
         assert result.returncode == 0, result.stderr
     run("cmake", "--build", tmp_path / f"of{ABI}")
     for kind in ("fastnn", "fastnn_static"):
-        assert run(tmp_path / f"of{ABI}" / f"with_{kind}") == expected()
+        assert run(tmp_path / f"of{ABI}" / f"with_{kind}", saved[0]) == saved[1]
     assert f"libfastnn.so.{ABI}" in run("readelf", "-d", tmp_path / f"of{ABI}/with_fastnn")
     assert "fastnn" not in run("readelf", "-d", tmp_path / f"of{ABI}/with_fastnn_static")
 
 
-def test_what_the_wheel_carries(program, tmp_path):
+def test_what_the_wheel_carries(program, saved, tmp_path):
     run(*CC, "-o", tmp_path / "program", program, f"-I{fnn.get_include()}", fnn.get_library(), "-lm", "-pthread")
-    assert run(tmp_path / "program") == expected()
+    assert run(tmp_path / "program", saved[0]) == saved[1]
     assert Path(fnn.get_include(), "fastnn.h").read_bytes() == (ROOT / "csrc/fastnn.h").read_bytes()
 
 
