@@ -419,7 +419,7 @@ static int claim_all(fnn_file *f, const metadata *m, const fnn_program *p, int64
     if (!read_value(f, count, iterations, source) || (seed && !read_value(f, seed, &f->batch_seed, source)))
         return unreadable(err, source);
     count->counts = true;
-    if (*iterations < 0) return damaged(err, source, "counts fewer updates than none");
+    if (*iterations < 0 || *iterations > (int64_t)1 << 62) return damaged(err, source, "counts fewer updates than none, or too many");
     bool trained = *iterations > 0;
     for (int i = 0; !trained && i < f->n_entries; i++) trained = !strncmp(f->entries[i].name, slots, sizeof slots - 1);
     for (int i = 0; trained && i < p->n_tensors; i++)

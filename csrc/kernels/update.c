@@ -212,20 +212,20 @@ enum { NADAM_M, NADAM_G, NADAM_DECAY, NADAM_REST_1, NADAM_REST_2, NADAM_SPREAD, 
 
 static double nadam_momentum(double beta, int64_t t) { return beta * (1 - 0.5 * power(0.96, t)); }
 
-/* The product of all momenta up to this update is carried on from the coefficients of the update before;
- * a session that starts later multiplies them in the same order, to the same bits. */
+/* The product of the momenta up to this update is carried on in the coefficients; a session that starts later multiplies
+ * them in the same order, to the same bits. From the millionth on they are all beta_1, and one power: a file may name any
+ * number of updates. */
+enum { NADAM_MULTIPLIED = 1 << 20 };
 static void nadam_prepare(const double *attr, double lr, int64_t iteration, double *coef) {
     const double beta_1 = attr[0], beta_2 = attr[1];
-    if ((int64_t)coef[NADAM_UPDATES] != iteration) {
-        const bool next = iteration > 1 && (int64_t)coef[NADAM_UPDATES] == iteration - 1;
-        double product = next ? coef[NADAM_PRODUCT] : 1;
-        for (int64_t t = next ? iteration : 1; t <= iteration && product > 0; t++)
-            product *= nadam_momentum(beta_1, t);
-        coef[NADAM_PRODUCT] = product;
-        coef[NADAM_UPDATES] = (double)iteration;
-    }
+    const int64_t all = iteration < NADAM_MULTIPLIED ? iteration : NADAM_MULTIPLIED;
+    int64_t done = (int64_t)coef[NADAM_UPDATES];
+    if (done > all) done = 0;        /* the model went back */
+    if (done == 0) coef[NADAM_PRODUCT] = 1;
+    while (done < all) coef[NADAM_PRODUCT] *= nadam_momentum(beta_1, ++done);
+    coef[NADAM_UPDATES] = (double)all;
     const double now = nadam_momentum(beta_1, iteration), then = nadam_momentum(beta_1, iteration + 1);
-    const double product = coef[NADAM_PRODUCT];
+    const double product = coef[NADAM_PRODUCT] * power(beta_1, iteration - all);
     coef[NADAM_M] = lr * then / (1 - product * then);
     coef[NADAM_G] = lr * (1 - now) / (1 - product);
     coef[NADAM_DECAY] = lr * attr[3];
