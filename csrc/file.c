@@ -119,6 +119,7 @@ static int check_metadata(const metadata *m, const fnn_source *source, fnn_error
         return fnn_fail(err, FNN_ERR_FORMAT, "%.100s is a file of kind '%.20s', needed is 'model' or 'predictor'",
                         source->label, m->kind.text ? m->kind.text : "");
     if (!m->program.text || !m->config.text) return damaged(err, source, "describes no model");
+    if (!fnn_json_utf8(m->program.text, m->program.length)) return damaged(err, source, "has a program that is not UTF-8");
     return FNN_OK;
 }
 
@@ -262,6 +263,7 @@ static int read_list(fnn_json *j, const char ***list, int *count) {
     if (status == FNN_OK && !fnn_json_take(j, '[')) status = FNN_ERR_FORMAT;
     do {
         if (status == FNN_OK && (n == most || !fnn_json_string(j, &words[n].text, &words[n].length))) status = FNN_ERR_FORMAT;
+        if (status == FNN_OK && !fnn_json_utf8(words[n].text, words[n].length)) status = FNN_ERR_FORMAT;
         if (status == FNN_OK) names[n] = words[n].text;
         n++;
     } while (status == FNN_OK && fnn_json_take(j, ','));

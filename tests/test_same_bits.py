@@ -112,7 +112,7 @@ def check_all(path):
     for i in range(MODELS):
         fnn.set_seed(i)
         model, x, y = regression(rng, fnn.optimizers.Adam(0.001))
-        if not model.trainable_weights:
+        if all(node.outputs for node in model.program.nodes):   # the loss depends on no parameter
             continue
         check(library, i, model, x, y)
         trained += 1

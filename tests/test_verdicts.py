@@ -1,5 +1,6 @@
 """Python and libfastnn agree on which files are models: thousands of mutated ones, which the fuzzer of csrc makes and opens."""
 
+import json
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import struct
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import fuzz_corpus
@@ -23,23 +25,38 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not shutil.which(libfastnn.CC[0]) or not CSRC.exists(), reason="needs Linux, a C compiler and csrc"
 )
 
-# What Python alone reads, and how it says that this is wrong; of files of either kind.
-ONLY_PYTHONS = {
-    "the layers' description": r"layers' description|description of the layers|configuration of|Unknown (layer|argument|initializer|act)"
-    r"|__init__|from_config|KeyError|the model needs|lacks the tensor|ProgramError: Tensor \d+ carries",
-    "the compile settings": r"compile settings|The (loss|metric|optimizer)|Unknown (loss|metric|optimizer)|Adam|SGD|R(MS)?prop|Ada|Lion",
-    "how a predictor's inputs are given": r"predictor's description|does not say how its inputs",
-    "the report": r"the report|Report",
-    "features": r"the features|Unknown kind of step|one_hot|standardize|column|Features|impute|surrogates not allowed",
-}
+# What Python alone reads.
+PARTS = {
+    "config": "the layers' description, or how a predictor's inputs are given", "compile": "the compile settings",
+    "report": "what narrow weights cost", "features": "what makes the input of a table",
+}  # fmt: skip
+
+
+def metadata_of(content):
+    length = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + length], strict=False)["__metadata__"]
+
+
+def only_pythons(metadata, error, whole):
+    """Which part that libfastnn does not read Python may refuse a file for; None: there is no such excuse."""
+    for part in PARTS:
+        if metadata.get(part) not in [seed.get(part) for seed in whole]:
+            return part
+    same = ("kind", "program", *PARTS)
+    if any(all(metadata.get(key) == seed.get(key) for key in same) for seed in whole):
+        return None
+    # Whole parts of several files, or another program: Python makes a model's program from its description.
+    if metadata["kind"] == "model" or re.search("how its inputs and outputs are given|features give|names of", error):
+        return "parts that do not belong together"
+    return None
 
 
 def test_the_limits_are_those_of_the_header():
     header = (CSRC / "fastnn.h").read_text()
 
     def limit(name):
-        value = re.search(rf"#define FNN_MAX_{name} (.+?)( +/\*.*)?\n", header)[1]
-        return eval(re.sub(r"\((size_t|int64_t)\)", "", value), {"__builtins__": {}})
+        value, shift = re.search(rf"#define FNN_MAX_{name} \(?(?:\(\w+\))?(\d+)(?: << (\d+))?", header).groups()
+        return int(value) << int(shift or 0)
 
     assert {
         "HEADER": _safetensors.MAX_HEADER, "FILE_TENSORS": _safetensors.MAX_TENSORS, "FILE_NAME": _safetensors.MAX_NAME,
@@ -50,14 +67,19 @@ def test_the_limits_are_those_of_the_header():
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory):
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    fuzz_corpus.main(folder)
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory, corpus):
     """(status of fnn_open_memory, content) of mutated files."""
-    folder = tmp_path_factory.mktemp("fuzz")
-    fuzz_corpus.main(folder / "corpus")
-    program = folder / "fuzz_file"
+    program = tmp_path_factory.mktemp("fuzz") / "fuzz_file"
     source = [CSRC / "tests" / "fuzz_file.c", fnn.get_library()]
     subprocess.run([*libfastnn.CC, "-std=gnu11", "-O1", "-o", program, *source, "-pthread", "-lm"], check=True)
-    command = [program, "--show", "--files", str(FILES), "--seed", "7", *sorted((folder / "corpus").iterdir())]
+    command = [program, "--show", "--files", str(FILES), "--seed", "7", *corpus]
     shown = subprocess.run(command, capture_output=True, check=True).stdout
     found, at = [], 0
     while at < len(shown):
@@ -67,9 +89,10 @@ def cases(tmp_path_factory):
     return found
 
 
-def test_both_read_the_same_files(cases):
+def test_both_read_the_same_files(cases, corpus):
     assert len(cases) == FILES
-    agreed, only_c, wrong = {True: 0, False: 0}, dict.fromkeys(ONLY_PYTHONS, 0), []
+    whole = [metadata_of(path.read_bytes()) for path in corpus]
+    agreed, only_c, wrong = Counter(), Counter(), []
     warnings.simplefilter("ignore")
     for number, (status, content) in enumerate(cases):
         try:
@@ -80,12 +103,10 @@ def test_both_read_the_same_files(cases):
         if (status == libfastnn.OK) == (error is None):
             agreed[error is None] += 1
         elif error is None:
-            wrong.append((number, f"C refuses it with status {status}, Python reads it"))
+            wrong.append(f"{number}: C refuses it with status {status}, Python reads it")
+        elif part := only_pythons(metadata_of(content), error, whole):
+            only_c[part] += 1
         else:
-            part = next((part for part, pattern in ONLY_PYTHONS.items() if re.search(pattern, error)), None)
-            if part is None:
-                wrong.append((number, f"C reads it, Python says: {error}"))
-            else:
-                only_c[part] += 1
-    assert not wrong, wrong[:10]
-    assert agreed[True] > FILES / 6 and agreed[False] > FILES / 2 and sum(only_c.values()) < FILES / 50, (agreed, only_c)
+            wrong.append(f"{number}: C reads it, Python says: {error}")
+    assert not wrong, "\n".join(wrong[:20])
+    assert agreed[True] > FILES / 6 and agreed[False] > FILES / 2 and only_c.total() < FILES / 50, (agreed, only_c)
