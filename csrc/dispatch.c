@@ -66,6 +66,9 @@ static int cpu_has(void) {
 #elif defined(__aarch64__) || defined(_M_ARM64)
 #define ISAS(ISA) ISA(neon, true)
 #define RUNS_WIDE true
+#elif defined(__wasm__)
+#define ISAS(ISA) ISA(wasm, true)
+#define RUNS_WIDE true
 #else
 #define ISAS(ISA) ISA(baseline, true)
 #define RUNS_WIDE true
@@ -92,7 +95,12 @@ TEST_ISAS(DECLARE)
 ISAS(RUNS)
 TEST_ISAS(RUNS)
 
-#define ROW(name, runs) {#name, runs_##name, &fnn_kernels_##name##_32, &fnn_kernels_##name##_64, &fnn_mixed_##name},
+#if defined(FNN_NO_FLOAT64)
+#define FLOAT64(name) NULL
+#else
+#define FLOAT64(name) &fnn_kernels_##name##_64
+#endif
+#define ROW(name, runs) {#name, runs_##name, &fnn_kernels_##name##_32, FLOAT64(name), &fnn_mixed_##name},
 static const struct {
     const char *name;
     bool (*runs)(void);

@@ -1018,6 +1018,8 @@ static int session_new(fnn_model *model, int mode, int64_t max_rows, int flags, 
     if (max_rows < 1 || max_rows > FNN_MAX_ROWS)
         return fnn_fail(err, FNN_ERR_ARGUMENT, "a session for %lld rows: at least 1, at most 2^40",
                         (long long)max_rows);
+    if ((uint64_t)max_rows > SIZE_MAX / 64)
+        return fnn_fail(err, FNN_ERR_LIMIT, "a session for %lld rows: too many for this machine", (long long)max_rows);
     if (mode == FNN_TRAIN && model->file && !fnn_model_trains(model))
         return fnn_fail(err, FNN_ERR_STATE, "the model has no loss to train for: compile it in Python, and save it again");
     fnn_session *s = fnn_new(1, sizeof *s);

@@ -24,6 +24,9 @@
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 #define SIMD_NEON 1
+#elif defined(__wasm_simd128__)
+#include <wasm_simd128.h>
+#define SIMD_WASM 1
 #endif
 
 #if defined(FNN_WIDE) || defined(SIMD_AVX512)
@@ -38,6 +41,7 @@
 #undef SIMD_AVX2
 #undef SIMD_SSE2
 #undef SIMD_NEON
+#undef SIMD_WASM
 #endif
 
 #if REAL_BITS == 32
@@ -63,6 +67,15 @@ typedef REAL VU __attribute__((vector_size(VBYTES), aligned(sizeof(REAL)), may_a
 enum { VL = VBYTES / (int)sizeof(REAL) };
 #define INLINE static inline __attribute__((always_inline))
 #define OUTLINE static __attribute__((noinline))
+/* SHARED: what many kernels call, one function for all of them in WebAssembly, where the size of the module counts.
+ * FETCHES: whether __builtin_prefetch does anything. */
+#if defined(__wasm__)
+#define SHARED OUTLINE __attribute__((unused))
+enum { FETCHES = 0 };
+#else
+#define SHARED INLINE
+enum { FETCHES = 1 };
+#endif
 
 /* Before a loop whose iterations do not depend on each other, though its pointers do not say so. */
 #if defined(__clang__)
@@ -136,8 +149,19 @@ INLINE VW v_mul32(VW a, VW b) { return (VW)_mm_mul_epu32((__m128i)a, (__m128i)b)
 #else
 INLINE VW v_mul32(VW a, VW b) { return (a & 0xFFFFFFFFu) * (b & 0xFFFFFFFFu); }
 #endif
+#if defined(SIMD_WASM)   /* a memcpy of unknown size is a call out of the module */
+SHARED V v_loadn(const REAL *p, int n) {
+    V x = {0};
+    for (int i = 0; i < VL && i < n; i++) x[i] = p[i];
+    return x;
+}
+SHARED void v_storen(REAL *p, V x, int n) {
+    for (int i = 0; i < VL && i < n; i++) p[i] = x[i];
+}
+#else
 INLINE V v_loadn(const REAL *p, int n) { V x = {0}; memcpy(&x, p, (size_t)n * sizeof(REAL)); return x; }
 INLINE void v_storen(REAL *p, V x, int n) { memcpy(p, &x, (size_t)n * sizeof(REAL)); }
+#endif
 #if defined(SIMD_NEON) && REAL_BITS == 32
 INLINE V v_fma(V a, V b, V c) { return (V)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
 INLINE V v_sqrt(V a) { return (V)vsqrtq_f32((float32x4_t)a); }
@@ -152,6 +176,13 @@ INLINE V v_sqrt(V a) { return (V)_mm_sqrt_ps((__m128)a); }
 #else
 INLINE V v_sqrt(V a) { return (V)_mm_sqrt_pd((__m128d)a); }
 #endif
+#elif defined(SIMD_WASM)
+INLINE V v_fma(V a, V b, V c) { return a * b + c; }
+#if REAL_BITS == 32
+INLINE V v_sqrt(V a) { return (V)wasm_f32x4_sqrt((v128_t)a); }
+#else
+INLINE V v_sqrt(V a) { return (V)wasm_f64x2_sqrt((v128_t)a); }
+#endif
 #else
 #if defined(__FMA__) || defined(__aarch64__)
 INLINE V v_fma(V a, V b, V c) { for (int i = 0; i < VL; i++) c[i] = REAL_BITS == 32 ? (REAL)__builtin_fmaf((float)a[i], (float)b[i], (float)c[i]) : (REAL)__builtin_fma(a[i], b[i], c[i]); return c; }
@@ -161,8 +192,13 @@ INLINE V v_fma(V a, V b, V c) { return a * b + c; }
 INLINE V v_sqrt(V a) { for (int i = 0; i < VL; i++) a[i] = (REAL)sqrt((double)a[i]); return a; }
 #endif
 /* As x86's max and min: the second operand where either is NaN. */
+#if defined(SIMD_WASM) && REAL_BITS == 32
+INLINE V v_max(V a, V b) { return (V)wasm_f32x4_pmax((v128_t)b, (v128_t)a); }
+INLINE V v_min(V a, V b) { return (V)wasm_f32x4_pmin((v128_t)b, (v128_t)a); }
+#else
 INLINE V v_max(V a, V b) { return v_select(a > b, a, b); }
 INLINE V v_min(V a, V b) { return v_select(a < b, a, b); }
+#endif
 #endif
 
 /* Lanes of a and, from VL on, of b. */
@@ -212,6 +248,8 @@ INLINE VI v_dp16(VI acc, VI a, VI b) {
     return acc + (VI)_mm256_madd_epi16((__m256i)a, (__m256i)b);
 #elif defined(SIMD_SSE2)
     return acc + (VI)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#elif defined(SIMD_WASM)
+    return acc + (VI)wasm_i32x4_dot_i16x8((v128_t)a, (v128_t)b);
 #else
     return acc + (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16);
 #endif

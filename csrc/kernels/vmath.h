@@ -108,7 +108,7 @@ INLINE V v_exp_reduce(V x, VX *power, V *rest) {
     return r;
 }
 
-INLINE V v_exp(V x) {
+SHARED V v_exp(V x) {
     VX power;
     V rest, r = v_exp_reduce(x, &power, &rest);
     V y = (V)((VX)(R(1.0) + (r + rest)) + power);
@@ -117,7 +117,7 @@ INLINE V v_exp(V x) {
 }
 
 /* exp(x) for x <= 0, where nothing overflows */
-INLINE V v_exp_negative(V x) {
+SHARED V v_exp_negative(V x) {
     VX power;
     V rest, r = v_exp_reduce(x, &power, &rest);
     V scale = (V)(power + (VX)v_set1(R(1.0)));
@@ -125,7 +125,7 @@ INLINE V v_exp_negative(V x) {
 }
 
 /* exp(x) - 1 for 2^-64 <= |x|, x <= EXP_MAX. Half of 2^n is used, for 2^n alone may overflow. */
-INLINE V v_expm1_finite(V x) {
+SHARED V v_expm1_finite(V x) {
     VX power;
     V rest, r = v_exp_reduce(v_max(v_set1(R(-1.0) * 2 * MANTISSA_BITS), x), &power, &rest);
     V half = (V)(power + (VX)v_set1(R(0.5)));
@@ -165,13 +165,13 @@ INLINE V v_log_limits(V x, V y) {
     return v_select((x >= v_set1(SMALLEST_NORMAL)) & (x < V_INF), y, edge);
 }
 
-INLINE V v_log(V x) {
+SHARED V v_log(V x) {
     V e, inverse, m = v_split(x, &e, &inverse);
     return v_log_limits(x, v_log_sum(m - R(1.0), e));
 }
 
 /* 1 + x = u + c exactly (Knuth's two-sum); c joins the reduced argument, so e = 0 leaves f = x. */
-INLINE V v_log1p_finite(V x) {
+SHARED V v_log1p_finite(V x) {
     V u = R(1.0) + x, v = u - R(1.0);
     V c = (R(1.0) - (u - v)) + (x - v);
     V e, inverse, m = v_split(u, &e, &inverse);
@@ -183,7 +183,7 @@ INLINE V v_log1p(V x) {
     return v_select(x == R(0.0), x, v_log_limits(R(1.0) + x, v_log1p_finite(x)));
 }
 
-INLINE V v_tanh(V x) {
+SHARED V v_tanh(V x) {
     V a = v_abs(x), z = x * x;
     V small = v_fma(a * z, POLY(z, tanh_poly), a);
     V t = v_exp_negative(R(-2.0) * a);
@@ -206,13 +206,13 @@ INLINE V v_softplus(V x) {
 }
 
 /* erf(x) for |x| <= 1, scaled so that no product is flushed */
-INLINE V v_erf_small(V x) {
+SHARED V v_erf_small(V x) {
     V big = x * R(0x1p64);
     return v_fma(big, POLY(x * x, erf_poly), big) * R(0x1p-64);
 }
 
 /* exp(a^2) erfc(a) for a >= 1, in Shepherd and Laframboise's variable (Math. Comp. 36, 1981) */
-INLINE V v_erfcx_large(V a) {
+SHARED V v_erfcx_large(V a) {
     V q = R(1.0) / (a + R(3.0));
     return q * POLY(v_fma(q, v_set1(R(-6.0)), v_set1(R(1.0))), erfc_poly);
 }
