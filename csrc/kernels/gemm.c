@@ -195,7 +195,7 @@ static void rows_times_panels(const block *b, int64_t m, const REAL *x, const RE
         n += 2 * NR;
     }
     /* Each tile asks for its share of the next panel and for the next tile's part of out. */
-    const bool fetch = FETCHES && b->fetch && count > 2;
+    const bool fetch = b->fetch && count > 2;
     const int64_t share = fetch ? (b->k + count - 1) / count * NR : 0;
     block asking;
     if (fetch) {

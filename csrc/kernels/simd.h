@@ -67,14 +67,11 @@ typedef REAL VU __attribute__((vector_size(VBYTES), aligned(sizeof(REAL)), may_a
 enum { VL = VBYTES / (int)sizeof(REAL) };
 #define INLINE static inline __attribute__((always_inline))
 #define OUTLINE static __attribute__((noinline))
-/* SHARED: what many kernels call, one function for all of them in WebAssembly, where the size of the module counts.
- * FETCHES: whether __builtin_prefetch does anything. */
+/* What many kernels call: one function for all of them in WebAssembly, where the size of the module counts. */
 #if defined(__wasm__)
 #define SHARED OUTLINE __attribute__((unused))
-enum { FETCHES = 0 };
 #else
 #define SHARED INLINE
-enum { FETCHES = 1 };
 #endif
 
 /* Before a loop whose iterations do not depend on each other, though its pointers do not say so. */

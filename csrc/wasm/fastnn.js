@@ -8,7 +8,8 @@
  *     const file = model.save();                               // for fastnn.load in Python
  *     model.free();                                            // nothing else gives the memory back
  *
- * What the library refuses is thrown as an Error with its text, and its status from fastnn.h in `status`.
+ * What the library refuses is thrown as an Error with its text, its status from fastnn.h in `status`,
+ * and in `row` the row that it is about, or -1.
  */
 const TYPES = [["float32", Float32Array], ["float64", Float64Array], ["float16", Uint16Array], ["bool", Uint8Array],
                ["int8", Int8Array], ["int16", Int16Array], ["int32", Int32Array], ["int64", BigInt64Array],
@@ -66,7 +67,8 @@ function place(c, lengths) {
 function check(c, call) {
     lend(c, ERROR_BYTES, (error) => {
         const status = call(error);
-        if (status) throw Object.assign(new Error(textAt(c, error + ERROR_TEXT)), { status });
+        const row = Number(new DataView(c.memory.buffer).getBigInt64(error + 8, true));
+        if (status) throw Object.assign(new Error(textAt(c, error + ERROR_TEXT)), { status, row });
     });
 }
 /** Checks that there is an array for each tensor, as many rows in all; in the tensors' types. */
