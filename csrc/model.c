@@ -184,7 +184,8 @@ int fnn_model_of(fnn_program *program, const char *isa, fnn_param *const *params
         m->kernels = fnn_kernels_find(isa, m->program.real);
         m->mixed = fnn_mixed_find(isa);
         if (!m->kernels && !isa)
-            status = fnn_fail(err, FNN_ERR_PROGRAM, "the model computes in float64, for which this library is not built: save it in float32");
+            status = fnn_fail(err, FNN_ERR_PROGRAM,
+                              "the model computes in float64, for which this library is not built: save it in float32");
         else if (!m->kernels)
             status = fnn_fail(err, FNN_ERR_ARGUMENT,
                               "instruction set '%.40s' is not built in, or not of this CPU", isa ? isa : "");
