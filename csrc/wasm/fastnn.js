@@ -62,7 +62,11 @@ function place(c, lengths) {
     const sizes = lengths.map(([Type, n]) => (n * Type.BYTES_PER_ELEMENT + 15) & ~15), first = 8 * lengths.length;
     const pointers = take(c, sizes.reduce((a, b) => a + b, first));
     let at = pointers + first;
-    return { pointers, at: sizes.map((size, i) => { view(c, Uint32Array, pointers)[i] = at; at += size; return at - size; }) };
+    return { pointers, at: sizes.map((size, i) => {
+        view(c, Uint32Array, pointers)[i] = at;
+        at += size;
+        return at - size;
+    }) };
 }
 function check(c, call) {
     lend(c, ERROR_BYTES, (error) => {
@@ -104,7 +108,8 @@ class Model {
 
     #tensors(kind) {
         const c = this.#c, number = (info, at) => Number(new DataView(c.memory.buffer).getBigInt64(info + at, true));
-        return Array.from({ length: Math.max(c.fnn_model_count(this.#handle, kind), 0) }, (_, i) => lend(c, INFO_BYTES, (info) => {
+        const length = Math.max(c.fnn_model_count(this.#handle, kind), 0);
+        return Array.from({ length }, (_, i) => lend(c, INFO_BYTES, (info) => {
             check(c, (error) => c.fnn_model_tensor(this.#handle, kind, i, info, error));
             const [id, type, , trained, ndim] = view(c, Int32Array, info, 5), [dtype, Type] = TYPES[type];
             const shape = Array.from({ length: ndim }, (_, d) => number(info, 24 + 8 * d)).map((n) => (n < 0 ? null : n));
@@ -180,7 +185,8 @@ class Model {
     }
     /** Copies: an object of names and typed arrays, row-major. */
     parameters() {
-        return Object.fromEntries(this.#tensors(PARAMETERS).map((t) => [t.name, this.#parameter(this.#c.fnn_get_parameter, t)]));
+        const get = this.#c.fnn_get_parameter;
+        return Object.fromEntries(this.#tensors(PARAMETERS).map((t) => [t.name, this.#parameter(get, t)]));
     }
     setParameter(name, values) {
         const tensor = this.#tensors(PARAMETERS).find((t) => t.name === name);
@@ -194,7 +200,9 @@ class Model {
         return lend(c, 8, (size) => {
             const bytes = () => view(c, Uint32Array, size, 1)[0];
             view(c, Uint32Array, size, 1)[0] = 0;
-            try { check(c, (error) => c.fnn_save_memory(this.#handle, 0, 0, size, error)); } catch (e) { if (!bytes()) throw e; }
+            try {
+                check(c, (error) => c.fnn_save_memory(this.#handle, 0, 0, size, error));
+            } catch (error) { if (!bytes()) throw error; }    // that it does not fit into nothing
             return lend(c, bytes(), (at) => {
                 check(c, (error) => c.fnn_save_memory(this.#handle, at, bytes(), size, error));
                 return view(c, Uint8Array, at, bytes()).slice();
