@@ -256,7 +256,10 @@ static bool skip_null(fnn_json *j) {
 static int read_list(fnn_json *j, const char ***list, int *count) {
     if (skip_null(j)) return FNN_OK;
     size_t most = 1, n = 0;
-    for (const char *at = j->at; at < j->end; at++) most += *at == ',';
+    fnn_json ahead = *j;             /* how many there are, before memory for them is taken */
+    if (!fnn_json_take(&ahead, '[')) return FNN_ERR_FORMAT;
+    while (fnn_json_skip(&ahead) && fnn_json_take(&ahead, ',')) most++;
+    if (!fnn_json_take(&ahead, ']')) return FNN_ERR_FORMAT;
     word *words = fnn_new(most, sizeof *words);
     const char **names = *list = fnn_new(most, sizeof *names);
     int status = words && names ? FNN_OK : FNN_ERR_MEMORY;
@@ -433,23 +436,30 @@ static int claim_all(fnn_file *f, const metadata *m, const fnn_program *p, int64
     return status;
 }
 
-/* Values in the model's order, from the file's. */
+/* A parameter's values or moments, in the model's order from the file's, piece by piece. */
+static bool read_stored(const fnn_model *m, const fnn_file *f, const entry *e, const fnn_source *source) {
+    char piece[16 << 10];
+    const fnn_param *p = m->params[e->param];
+    const int64_t size = (int64_t)fnn_type_size(p->type), most = (int64_t)sizeof piece / size, count = e->bytes / size;
+    void *stored = e->slot < 0 ? p->w : m->slots[e->param * FNN_MAX_SLOTS + e->slot];
+    if (!p->layout.panel) return read_value(f, e, stored, source);
+    for (int64_t at = 0; at < count; at += most) {
+        const int64_t n = count - at < most ? count - at : most;
+        if (!source->read(source->context, f->data_at + (uint64_t)(e->begin + at * size), piece, (size_t)(n * size))) return false;
+        fnn_layout_put(&p->layout, (size_t)size, stored, at, n, piece);
+    }
+    return true;
+}
+
 static int fill(fnn_model *m, fnn_file *f, const fnn_source *source, fnn_error *err) {
-    int64_t most = 0;
-    for (int i = 0; i < f->n_entries; i++)
-        if (f->entries[i].param >= 0 && f->entries[i].bytes > most) most = f->entries[i].bytes;
-    void *row_major = fnn_new((size_t)most, 1);
-    int status = row_major ? FNN_OK : no_memory(err, source);
+    int status = FNN_OK;
     for (int i = 0; status == FNN_OK && i < f->n_entries; i++) {
         entry *e = &f->entries[i];
         if (e->counts) continue;
         if (e->param < 0 && !(e->values = fnn_new((size_t)e->bytes, 1))) status = no_memory(err, source);
-        else if (!read_value(f, e, e->param < 0 ? e->values : row_major, source)) status = unreadable(err, source);
-        else if (e->param >= 0)
-            fnn_layout_write(&m->params[e->param]->layout, fnn_type_size(m->params[e->param]->type),
-                             e->slot < 0 ? m->params[e->param]->w : m->slots[e->param * FNN_MAX_SLOTS + e->slot], row_major);
+        else if (!(e->param < 0 ? read_value(f, e, e->values, source) : read_stored(m, f, e, source)))
+            status = unreadable(err, source);
     }
-    fnn_free(row_major);
     return status;
 }
 

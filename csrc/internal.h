@@ -283,6 +283,8 @@ void fnn_model_drop(fnn_model *m);                /* and one fewer */
 int fnn_model_told(fnn_model *m, int status, const fnn_error *own, fnn_error *err);
 /* The newest snapshot is not needed any more; its memory serves the next one. restore: go back to it first. */
 void fnn_model_end_snapshot(fnn_model *m, bool restore);
+/* Elements [at, at + n) of the row-major order; the padding is left as it is. */
+void fnn_layout_put(const fnn_layout *l, size_t size, void *stored, int64_t at, int64_t n, const void *values);
 void fnn_model_hold(fnn_model *m, bool write);
 void fnn_model_let_go(fnn_model *m, bool write);
 

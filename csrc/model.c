@@ -53,6 +53,18 @@ void fnn_layout_read(const fnn_layout *l, size_t size, const void *stored, void 
            (size_t)n * size);
 }
 
+void fnn_layout_put(const fnn_layout *l, size_t size, void *stored, int64_t at, int64_t n, const void *values) {
+    const char *from = values;
+    while (n > 0) {
+        const int64_t row = at / l->cols, col = at % l->cols, left = l->cols - col < n ? l->cols - col : n;
+        const int64_t whole = l->pairs ? 1 : l->panel ? l->nr - col % l->nr : left, run = whole < left ? whole : left;
+        memcpy((char *)stored + (size_t)stored_at(l, row, col) * size, from, (size_t)run * size);
+        from += (size_t)run * size;
+        at += run;
+        n -= run;
+    }
+}
+
 /* The padding is made zero again: a diverged training may have left NaN there. */
 void fnn_layout_write(const fnn_layout *l, size_t size, void *stored, const void *row_major) {
     if (l->panel) memset(stored, 0, (size_t)l->size * size);

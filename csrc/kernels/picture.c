@@ -167,7 +167,7 @@ static void draw_pair(const fnn_step *step, double key, int64_t sample, uint32_t
  * may be too small. alpha > 1: R. C. H. Cheng's algorithm BB (Communications of the ACM 21, 1978). */
 static double draw_beta(const fnn_step *step, double key, int64_t sample, double alpha) {
     const double ratio = 1 / sqrt(alpha), gamma = alpha + sqrt(alpha);
-    for (uint32_t attempt = 0;; attempt++) {
+    for (uint32_t attempt = 0; attempt < 1000; attempt++) {   /* at least every second one is good */
         double u[2];
         draw_pair(step, key, sample, attempt, u);
         if (alpha <= 1) {
@@ -181,6 +181,7 @@ static double draw_beta(const fnn_step *step, double key, int64_t sample, double
             if (least >= log(z)) return w / (alpha + w);
         }
     }
+    return 0.5;                      /* an alpha beyond all numbers */
 }
 
 /* x (samples, n) -> samples [lo, hi) of out (samples, n) = l x[s] + (1 - l) x[partner], the partner of s

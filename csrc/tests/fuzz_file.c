@@ -243,7 +243,7 @@ static void read_parts(const seed *s, file *f) {
     header[length] = 0;
     const unsigned char *data = s->bytes + 8 + length;
     const char *at = header + sizeof file_prefix - 1 + 64 + 1;
-    while (*at == ',') {
+    while (*at == ',' && f->n_meta < MAX_META) {
         at += 2;
         meta *m = &f->meta[f->n_meta++];
         set(&m->key, string_at(&at));
@@ -260,6 +260,7 @@ static void read_parts(const seed *s, file *f) {
             m->value.p[to] = 0;
         }
     }
+    if (f->n_meta == MAX_META) { free(header); return; }
     at++;
     while (*at == ',' && f->n_tensors < MAX_FILE_TENSORS) {
         at += 2;
