@@ -572,6 +572,9 @@ int fnn_program_parse(const char *text, size_t length, fnn_program *p, fnn_error
         at = end + 1;
     }
     if (status == FNN_OK && line < 2) status = fnn_fail(err, FNN_ERR_PROGRAM, "not a program of format 1");
+    for (int i = 0; status == FNN_OK && i < p->n_tensors; i++)
+        if (p->tensors[i].kind == KIND_TEMP && p->tensors[i].producer < 0)
+            status = fnn_fail(err, FNN_ERR_PROGRAM, "tensor %d is a temp that no node writes", i);
     if (status != FNN_OK) fnn_program_clear(p);
     return status;
 }
