@@ -14,6 +14,7 @@
 typedef struct fnn_param fnn_param;   /* one parameter's values; may serve several models */
 
 #define FNN_GUARD 4      /* flag of a session: sentinels around every buffer, see fnn_session_check */
+#define FNN_EXCHANGE 8   /* flag of a session of FNN_TRAIN: steps stop for an exchange, see fnn_exchange */
 
 /* A caller's sparse matrix, in the byte order of the machine and aligned to its types: row r has the values
  * data[i] in the columns indices[i], i from indptr[r] to indptr[r + 1], in any order; those of one column add up. */
@@ -77,6 +78,18 @@ int fnn_select(fnn_session *session, const int64_t *rows, int64_t count, fnn_err
 /* Puts back the sums of an interrupted pass, all that fnn_results gave: after fnn_begin with its first_step,
  * before the first step. */
 int fnn_set_results(fnn_session *session, const double *values, int count, fnn_error *err);
+/* Training on several machines: each of `parts` sessions works on its share of every batch, and their sums over rows
+ * are added up between backward pass and update. With FNN_EXCHANGE, fnn_run returns at this point of each step, which
+ * is not done yet; *pending says so. The next fnn_run goes on with the update. Nothing is updated before.
+ *
+ * All that is to be added up is one buffer of the model's type, *count elements from *values on: first all sums, as
+ * the kernels lay them out, then FNN_EXCHANGE_NOTES elements. The first of these is above 0 where the losses of
+ * these rows are not finite, which ends the run of all; the others are 0, for the callers to tell each other things. */
+#define FNN_EXCHANGE_NOTES 3
+void fnn_exchange(const fnn_session *session, void **values, int64_t *count, int *pending);
+/* From the next pass on the session takes the `part`-th of so many shares of each batch, 0 <= part < parts: rows that
+ * follow each other in the pass. A share may be empty. Only with FNN_EXCHANGE, or in FNN_EVALUATE. */
+int fnn_take_share(fnn_session *session, int64_t part, int64_t parts, fnn_error *err);
 /* After a run in FNN_GRADIENTS: the gradient of the i-th grad root, row-major. */
 int fnn_gradient(fnn_session *session, int index, void *values, int64_t count, fnn_error *err);
 

@@ -10,12 +10,14 @@
 static void set_batch(const fnn_session *s, fnn_batch *b, int64_t step) {
     int64_t left = s->pass.n - step * s->pass.batch_size;
     b->step = step;
-    b->rows = left < s->pass.batch_size ? left : s->pass.batch_size;
+    b->whole = left < s->pass.batch_size ? left : s->pass.batch_size;
+    b->first = b->whole * s->part / s->parts;
+    b->rows = b->whole * (s->part + 1) / s->parts - b->first;
 }
 
 /* Samples [lo, hi) of a batch. */
 static void choose(const fnn_session *s, const fnn_batch *b, int64_t lo, int64_t hi) {
-    fnn_order(&s->pass, b->step * s->pass.batch_size + lo, hi - lo, b->sample + lo);
+    fnn_order(&s->pass, b->step * s->pass.batch_size + b->first + lo, hi - lo, b->sample + lo);
     for (int64_t r = lo; r < hi; r++) b->row[r] = s->selected ? s->selected[b->sample[r]] : b->sample[r];
 }
 
@@ -75,7 +77,7 @@ static bool is_shared(const fnn_session *s, int phase, int threads) {
 static void walk(void *arg, int thread, int threads) {
     fnn_session *s = arg;
     void *scratch = s->scratch + (size_t)thread * FNN_SCRATCH;
-    for (int i = 0; i < s->n_phases; i++) {
+    for (int i = s->first_phase; i < s->end_phase; i++) {
         const fnn_phase *phase = &s->phases[i];
         int of = is_shared(s, i, threads) ? threads : 1;
         if (thread < of) {
@@ -90,13 +92,15 @@ static void walk(void *arg, int thread, int threads) {
             else
                 for (int k = phase->first; k < phase->last; k += s->stages[k].chain) {
                     const fnn_stage *stage = &s->stages[k];
+                    /* Kernels have at least one row: a share of none computes what belongs to no row. */
+                    if (s->step.rows == 0 && stage->task.step == &s->step) continue;
                     if (stage->chain == 1) run_stage(stage, thread, of, lo, hi, scratch);
                     else run_chain(stage, thread, of, lo, hi, scratch);
                 }
         }
         /* The end of the job is the last meeting, unless rows are still to be copied out. Thread 0 passes
          * alone from one phase of its own to the next; but after phase 0, whose faults end the step, all meet. */
-        bool meet = i + 1 == s->n_phases ? s->n_ports > s->n_in_ports
+        bool meet = i + 1 == s->end_phase ? s->n_ports > s->n_in_ports
                                          : i == 0 || of > 1 || is_shared(s, i + 1, threads);
         if (threads > 1 && meet) fnn_pool_barrier(thread, threads);
         if (__atomic_load_n(&s->stop, __ATOMIC_ACQUIRE)) return;
@@ -141,7 +145,7 @@ static double add_up(fnn_session *s) {
             }
             sum[0] += total;
             sum[1] += r->kind == ROOT_LOSS ? rows : weights;
-            if (r->kind == ROOT_LOSS) batch_loss += r->factor * total / rows;
+            if (r->kind == ROOT_LOSS) batch_loss += r->factor * total / (double)s->step.whole;
         }
     }
     return batch_loss;
@@ -373,6 +377,7 @@ static int begin(fnn_session *s, const fnn_pass *pass, fnn_error *err) {
     const fnn_program *p = &s->model->program;
     memset(s->sums, 0, sizeof *s->sums * (2 * (size_t)p->n_roots + (size_t)p->tallied));
     s->begun = true;
+    s->pending = false;
     return FNN_OK;
 }
 
@@ -406,8 +411,45 @@ static int report_fault(fnn_session *s, int threads, fnn_error *err) {
     return FNN_OK;
 }
 
+static char *exchange_at(const fnn_session *s, int64_t element) {
+    return s->arena + s->exchange_offset + (size_t)element * fnn_type_size(s->model->program.real);
+}
+
+/* The i-th note behind the sums that are exchanged. */
+static bool is_noted(const fnn_session *s, int i) {
+    const char *note = exchange_at(s, s->exchange_count - FNN_EXCHANGE_NOTES + i);
+    return s->model->program.real == TYPE_F64 ? *(const double *)(const void *)note > 0 : *(const float *)(const void *)note > 0;
+}
+
+static void go(fnn_session *s, int threads) {
+    if (threads > 1 && fnn_session_shared_ns(s, s->step.rows, s->share_ns) > 0) fnn_pool_run(threads, walk, s);
+    else walk(s, 0, 1);
+}
+
+static int not_finite(fnn_session *s, double loss, fnn_error *err) {
+    s->begun = false;
+    return fnn_fail_at(err, FNN_ERR_NONFINITE, -1, s->steps_done - 1, loss, "the loss is %g at step %lld", loss,
+                       (long long)(s->steps_done - 1));
+}
+
+/* The second half of a step that was exchanged. */
+static int finish_step(fnn_session *s, int threads, fnn_error *err) {
+    s->pending = false;
+    s->steps_done++;
+    if (is_noted(s, 0)) return not_finite(s, NAN, err);
+    s->first_phase = s->update_phase;
+    s->end_phase = s->n_phases;
+    if (s->first_phase < s->end_phase) go(s, threads);
+    fnn_model_set_iterations(s->model, s->step.iteration);
+    return FNN_OK;
+}
+
 static int one_step(fnn_session *s, double lr, int threads, fnn_error *err) {
     bool training = s->mode == FNN_TRAIN;
+    if (s->exchanges) {
+        s->first_phase = 0;
+        s->end_phase = s->update_phase;
+    }
     s->foreseen = s->next.step == s->steps_done;
     if (s->foreseen) {
         fnn_batch chosen = s->next;
@@ -421,16 +463,17 @@ static int one_step(fnn_session *s, double lr, int threads, fnn_error *err) {
     if (s->steps_done + 1 < s->steps_total) set_batch(s, &s->next, s->steps_done + 1);
     else s->next.step = -1;
     s->step.rows = s->batch.rows;
+    s->step.whole = s->batch.whole;
     s->step.sample = s->batch.sample;
     for (int i = 0; i < s->n_in_ports; i++)
-        if (s->ports[i].in_place)
+        if (s->ports[i].in_place && s->step.rows > 0)
             read_from(s, i, (const char *)s->ports[i].array.data + s->step.sample[0] * s->ports[i].array.strides[0]);
     s->step.lr = lr;
     s->step.iteration = fnn_model_iterations(s->model) + 1;
     for (int i = 0; i < s->n_optimizers; i++)
         s->optimizers[i].prepare(s->optimizers[i].attr, lr, s->step.iteration, s->optimizers[i].coef);
-    if (threads > 1 && fnn_session_shared_ns(s, s->step.rows, s->share_ns) > 0) fnn_pool_run(threads, walk, s);
-    else walk(s, 0, 1);
+    const bool idle = s->step.rows == 0;
+    go(s, threads);
     if (s->stop) {
         s->stop = 0;
         int status = report_fault(s, threads, err);
@@ -438,16 +481,23 @@ static int one_step(fnn_session *s, double lr, int threads, fnn_error *err) {
         s->begun = false;
         return status;
     }
+    if (s->exchanges) {
+        const size_t size = fnn_type_size(s->model->program.real);
+        const int64_t notes = s->exchange_count - FNN_EXCHANGE_NOTES;
+        s->pending = true;
+        if (idle) memset(exchange_at(s, 0), 0, (size_t)notes * size);
+        memset(exchange_at(s, notes), 0, FNN_EXCHANGE_NOTES * size);
+        if (!idle && !isfinite(add_up(s))) {
+            if (size == sizeof(double)) *(double *)(void *)exchange_at(s, notes) = 1;
+            else *(float *)(void *)exchange_at(s, notes) = 1;
+        }
+        return FNN_OK;
+    }
     s->steps_done++;
     if (training) fnn_model_set_iterations(s->model, s->step.iteration);
     if (s->mode == FNN_PREDICT) return FNN_OK;
-    double loss = add_up(s);
-    if (training && !isfinite(loss)) {
-        s->begun = false;
-        return fnn_fail_at(err, FNN_ERR_NONFINITE, -1, s->steps_done - 1, loss, "the loss is %g at step %lld",
-                           loss, (long long)(s->steps_done - 1));
-    }
-    return FNN_OK;
+    double loss = idle ? 0 : add_up(s);
+    return training && !isfinite(loss) ? not_finite(s, loss, err) : FNN_OK;
 }
 
 /* ---- how many phases are shared ---- */
@@ -535,7 +585,7 @@ static int run(fnn_session *s, int64_t max_steps, double max_ms, const double *l
     fnn_model_hold(s->model, writes);
     uint64_t host = fnn_fp_enter();
     const double ns = fnn_session_ns(s, s->pass.batch_size), steps = (double)run.left;
-    const bool tries = s->threads > 1 && ns > SHORTEST_TRIED_NS && ns < LONGEST_TRIED_NS &&
+    const bool tries = s->threads > 1 && !s->exchanges && ns > SHORTEST_TRIED_NS && ns < LONGEST_TRIED_NS &&
                        ns * steps > FIRST_TRIAL_MS * 1e6 &&
                        fnn_session_shared_ns(s, s->pass.batch_size, FNN_SHARE_LEAST_NS) > 0;
     const bool pooled =
@@ -546,7 +596,13 @@ static int run(fnn_session *s, int64_t max_steps, double max_ms, const double *l
     if (s->trial_ms == 0) s->trial_ms = now + FIRST_TRIAL_MS;
     double looks = LOOK_NS / (ns + 1000);
     int64_t look_every = looks > 1 ? (int64_t)looks : 1, look = look_every;
-    while (run.done < run.left && status == FNN_OK) {
+    if (s->pending && run.left > 0) {
+        status = finish_step(s, run.threads, err);
+        run.done = status == FNN_OK;
+    }
+    if (s->exchanges && status == FNN_OK && run.done < run.left)
+        status = one_step(s, lr[lr_count == 1 ? 0 : run.done], run.threads, err);
+    while (!s->exchanges && run.done < run.left && status == FNN_OK) {
         const bool due = tries && run.threads > 1 && now >= s->trial_ms;
         status = due ? try_sharing(s, &run) : next_step(s, &run);
         if (!due && run.done < look) continue;
@@ -577,6 +633,30 @@ int fnn_run(fnn_session *s, int64_t max_steps, double max_ms, const double *lr, 
     if (steps_done) *steps_done = done;
     if (finished) *finished = status == FNN_OK && s->steps_done == s->steps_total;
     return leave(s, status, err);
+}
+
+/* ---- training on several machines ---- */
+
+void fnn_exchange(const fnn_session *s, void **values, int64_t *count, int *pending) {
+    *values = s->exchanges ? exchange_at(s, 0) : NULL;
+    *count = s->exchange_count;
+    *pending = s->pending;
+}
+
+static int set_share(fnn_session *s, int64_t part, int64_t parts, fnn_error *err) {
+    if (part < 0 || part >= parts || parts > INT32_MAX)
+        return fnn_fail(err, FNN_ERR_ARGUMENT, "part %lld of %lld of each batch", (long long)part, (long long)parts);
+    if (parts > 1 && !s->exchanges && s->mode != FNN_EVALUATE)
+        return fnn_fail(err, FNN_ERR_STATE, "a share of each batch needs a session with FNN_EXCHANGE, or of FNN_EVALUATE");
+    s->part = part;
+    s->parts = parts;
+    s->begun = false;
+    return FNN_OK;
+}
+
+int fnn_take_share(fnn_session *s, int64_t part, int64_t parts, fnn_error *err) {
+    const int refused = enter(s, err);
+    return refused ? refused : leave(s, set_share(s, part, parts, &s->last), err);
 }
 
 /* ---- gradients ---- */
@@ -657,7 +737,7 @@ int fnn_predict(fnn_session *s, const void *x, void *y, int64_t n) {
     s->step.seed = s->step.epoch = 0; /* what is drawn is what fnn_predict_many draws */
     s->step.sample = s->batch.sample;
     for (int64_t at = 0; at < n; at += s->max_rows) {
-        s->step.rows = n - at < s->max_rows ? n - at : s->max_rows;
+        s->step.rows = s->step.whole = n - at < s->max_rows ? n - at : s->max_rows;
         for (int64_t r = 0; r < s->step.rows; r++) s->batch.sample[r] = at + r;
         char *rows = (char *)(uintptr_t)x + (size_t)at * x_sample;
         if (in_place) read_from(s, 0, rows);

@@ -110,7 +110,8 @@ static inline int64_t fnn_item_start(const fnn_layout *l, int64_t i) {
 
 /* What changes from step to step; one per session, seen by all its tasks. */
 typedef struct {
-    int64_t rows;                    /* samples in this batch */
+    int64_t rows;                    /* samples in this batch, of this session's share */
+    int64_t whole;                   /* of all shares */
     double lr;
     int64_t iteration;               /* updates made, this one included: 1 at the first */
     uint64_t seed, epoch;
@@ -321,8 +322,9 @@ typedef struct { int port; fnn_view *view; int64_t ld; } fnn_reader;
 
 typedef struct { size_t start, end; } fnn_zone;   /* bytes of the arena that nobody may write */
 
-/* The samples of step `step` (-1: none) of a pass, and the rows of the bound arrays in which they stand. */
-typedef struct { int64_t step, rows, *sample, *row; } fnn_batch;
+/* The samples of step `step` (-1: none) of a pass, those from position `first` on of its `whole` batch, and the rows of
+ * the bound arrays in which they stand. */
+typedef struct { int64_t step, first, rows, whole, *sample, *row; } fnn_batch;
 
 struct fnn_session {
     fnn_model *model;
@@ -340,6 +342,13 @@ struct fnn_session {
     int n_stages;
     fnn_phase *phases;
     int n_phases;
+    int first_phase, end_phase;      /* those that a walk goes through */
+    bool exchanges;                  /* phases up to update_phase sum over rows, those from there on read sums of all */
+    int update_phase;
+    size_t exchange_offset;          /* of the buffer in the arena */
+    int64_t exchange_count;          /* its elements, the notes included */
+    bool pending;                    /* a step stands at update_phase */
+    int64_t part, parts;             /* the share of each batch, see fnn_take_share */
     fnn_port *ports;                 /* inputs, targets and weights first, then outputs */
     int n_ports, n_in_ports;
     fnn_reader *readers;

@@ -50,6 +50,9 @@ typedef struct {
     size_t bytes;                    /* end of the last buffer */
     fnn_zone *zones;
     int n_zones;
+    bool *after;                     /* by node: does it come after the exchange */
+    bool *exchanged;                 /* by tensor: a sum over rows that goes into the exchange */
+    int mixing;                      /* a node that needs all rows of a batch at once, where that cannot be; -1: none */
     bool measures;                   /* only the session's bytes are wanted */
 } planner;
 
@@ -109,6 +112,47 @@ static void mark_needed(planner *w) {
     }
 }
 
+/* ---- what several sessions exchange ---- */
+
+static bool mixes_rows(const fnn_node *n);
+
+/* Sums over rows, to which each share of a batch adds its part. */
+static bool sums_rows(int op) {
+    return op == OP_sum_rows || op == OP_matmul_tn || op == OP_matmul_csr_tn || op == OP_embedding_grad;
+}
+
+/* Sums over rows are exchanged where another node reads them, and what follows from them comes after: down to the
+ * updates nothing of it may belong to a row. Sums that are results only are added up when the pass is over. */
+static void find_exchange(planner *w) {
+    const fnn_program *p = w->p;
+    bool *known = w->exchanged + p->n_tensors;   /* by tensor, behind the others: does it follow from an exchange */
+    for (int i = 0; i < p->n_nodes; i++)
+        for (int k = 0; w->needed[i] && k < w->nodes[i].n_in; k++) w->exchanged[w->nodes[i].in[k]] = true;
+    for (int t = 0; t < p->n_tensors; t++) {
+        const int from = p->tensors[t].producer;
+        bool sum = w->exchanged[t] && from >= 0 && w->needed[from] && !p->tensors[t].batched;
+        bool batched = false;
+        for (int k = 0; sum && k < w->nodes[from].n_in; k++) batched |= p->tensors[w->nodes[from].in[k]].batched;
+        w->exchanged[t] = known[t] = sum && batched;
+        if (sum && batched && !sums_rows(w->nodes[from].op) && w->mixing < 0) w->mixing = from;
+    }
+    for (int i = 0; i < p->n_nodes; i++) {
+        const fnn_node *n = &w->nodes[i];
+        if (!w->needed[i]) continue;
+        w->after[i] = info_of(n)->rule == RULE_UPDATE;
+        for (int k = 0; k < n->n_in; k++) w->after[i] |= known[n->in[k]];
+        bool apart = !mixes_rows(n);
+        for (int o = 0; o < n->n_out; o++) {
+            known[n->out[o]] |= w->after[i];
+            apart &= !w->after[i] || (!p->tensors[n->out[o]].batched && !w->exchanged[n->out[o]]);
+        }
+        if (!apart && w->mixing < 0) w->mixing = i;
+    }
+    for (int i = 0; i < p->n_roots; i++)
+        if (root_wanted(w->s, &p->roots[i]) && known[w->chosen[p->roots[i].tensor]] && w->mixing < 0)
+            w->mixing = p->tensors[w->chosen[p->roots[i].tensor]].producer;
+}
+
 /* ---- 2. fusion ---- */
 
 /* The one needed node that reads the node's first output, if it is the only reader and reads it as input
@@ -134,7 +178,7 @@ static void fuse(planner *w) {
             absorb(w, i, next);
             int relu = sole_reader(w, next, 0);
             if (relu >= 0 && nodes[relu].op == OP_relu) absorb(w, i, relu);
-        } else if (op == OP_matmul_tn) {
+        } else if (op == OP_matmul_tn && !w->s->exchanges) {
             int at = i;
             next = sole_reader(w, at, 0);
             if (next >= 0 && nodes[next].op == OP_penalty_grad) at = next;
@@ -242,18 +286,16 @@ static int earliest_phase(const planner *w, int first, const int *writable) {
 
 static bool has_stage(const planner *w, int node) { return w->needed[node] && !is_constant(&w->nodes[node]); }
 
-static void assign_phases(planner *w) {
+/* Phases of the stages before or after the exchange; returns the last one. */
+static int assign_side(planner *w, bool after, int least, int last) {
     const fnn_program *p = w->p;
-    int *writable = w->last_other;   /* by tensor, for now */
-    /* Never in phase 0, where bad data are found: a step that fails has changed nothing. */
-    for (int i = 0; i < p->n_tensors; i++) writable[i] = 1;
-    int *next = w->next_in_phase, last = 0;
+    int *writable = w->last_other, *next = w->next_in_phase;
     /* A stage stands where its last node stands: what reads a parameter before that node reads it before the
      * update. */
     for (int i = 0; i < p->n_nodes; i++) {
         int first = w->fused_into[i];
-        if (!has_stage(w, i) || w->last_node[first] != i) continue;
-        int phase = w->phase[first] = earliest_phase(w, first, writable);
+        if (!has_stage(w, i) || w->last_node[first] != i || w->after[i] != after) continue;
+        int phase = w->phase[first] = max_int(least, earliest_phase(w, first, writable));
         FOR_MEMBERS(w, first, m) {
             const fnn_node *n = &w->nodes[m];
             for (int k = 0; k < n->n_in; k++) {
@@ -265,6 +307,19 @@ static void assign_phases(planner *w) {
         last = max_int(last, phase);
         next[phase + 1]++;
         w->n_order++;
+    }
+    return last;
+}
+
+static void assign_phases(planner *w) {
+    const fnn_program *p = w->p;
+    int *writable = w->last_other;   /* by tensor, for now */
+    /* Never in phase 0, where bad data are found: a step that fails has changed nothing. */
+    for (int i = 0; i < p->n_tensors; i++) writable[i] = 1;
+    int *next = w->next_in_phase, last = assign_side(w, false, 0, 0);
+    if (w->s->exchanges) {
+        w->s->update_phase = last + 1;       /* of the planner's, until make_phases leaves out empty ones */
+        last = assign_side(w, true, last + 1, last);
     }
     for (int phase = 0; phase < last; phase++) next[phase + 1] += next[phase];
     for (int i = 0; i < p->n_nodes; i++) {
@@ -343,6 +398,29 @@ static bool new_place(planner *w, int tensor) {
     size_t size = fnn_type_size(t->type);
     if (!add_bytes(w, elements, size, &at->offset)) return false;
     w->place_of[tensor] = w->n_places++;
+    return true;
+}
+
+/* All sums that are exchanged, one after the other in the order of the program, then the notes. */
+static bool place_exchange(planner *w) {
+    const fnn_program *p = w->p;
+    const size_t size = fnn_type_size(p->real);
+    int64_t unit = FNN_ALIGN / (int64_t)size, total = 0;
+    for (int t = 0; t < p->n_tensors; t++) {
+        if (!w->exchanged[t]) continue;
+        place *at = &w->places[w->n_places];
+        *at = (place){.stride = fnn_layout_of(w->s->model->kernels, &p->tensors[t]).size, .last_use = TO_THE_END,
+                      .last_other_phase = TO_THE_END, .offset = (size_t)total * size};
+        int64_t end;
+        if (!fnn_add(at->stride, unit - 1, &end) || !fnn_add(total, end / unit * unit, &total) ||
+            total > FNN_MAX_ELEMENTS)
+            return false;
+        w->place_of[t] = w->n_places++;
+    }
+    w->s->exchange_count = total + FNN_EXCHANGE_NOTES;
+    if (!add_bytes(w, w->s->exchange_count, size, &w->s->exchange_offset)) return false;
+    for (int t = 0; t < p->n_tensors; t++)
+        if (w->exchanged[t]) w->places[w->place_of[t]].offset += w->s->exchange_offset;
     return true;
 }
 
@@ -453,10 +531,12 @@ static bool place_all(planner *w) {
         if (!new_place(w, w->nodes[i].out[0])) return false;
         settle(w, w->nodes[i].out[0], TO_THE_END);
     }
+    if (w->s->exchanges && !place_exchange(w)) return false;
     for (int at = 0; at < w->n_order; at++) {
         const fnn_node *n = &w->nodes[w->order[at]];
         for (int o = 0; o < n->n_out; o++) {
             int t = final_output(w, w->order[at], o);
+            if (w->exchanged[t]) continue;
             if (o == 0 && updates_in_passing(w, w->order[at])) continue;
             if (is_free_of_work(w, n)) w->place_of[t] = w->place_of[n->in[0]];
             else if (!place_output(w, at, t)) return false;
@@ -818,8 +898,8 @@ static void find_matrices(fnn_session *s, const planner *w, const int *first) {
 
 /* Phase 0 is always there, be it empty: rows are gathered in it. */
 static void make_phases(fnn_session *s) {
-    int last = 0;
-    s->n_phases = 1;
+    int last = 0, border = s->update_phase;
+    s->n_phases = s->update_phase = 1;
     for (int i = 0; i < s->n_in_ports; i++) {
         const fnn_view *v = &s->views[s->ports[i].tensor];
         const bool sparse = s->model->program.tensors[s->ports[i].tensor].type == TYPE_CSR;
@@ -831,6 +911,7 @@ static void make_phases(fnn_session *s) {
             s->phases[s->n_phases++] = (fnn_phase){.first = i};
             last = stage->phase;
         }
+        if (stage->phase < border) s->update_phase = s->n_phases;
         fnn_phase *phase = &s->phases[s->n_phases - 1];
         phase->last = i + 1;
         phase->ns_row += stage->ns_row;
@@ -903,13 +984,15 @@ static int plan_into(planner *w) {
     const fnn_program *p = w->p;
     size_t nodes = (size_t)p->n_nodes, tensors = (size_t)p->n_tensors;
     /* The planner's own arrays, in one piece: bounded by the limits on nodes and tensors. */
-    size_t each = sizeof(bool) + 13 * sizeof(int) + sizeof(int64_t) + sizeof(fnn_zone) + sizeof(place);
+    size_t each = 4 * sizeof(bool) + 13 * sizeof(int) + sizeof(int64_t) + sizeof(fnn_zone) + sizeof(place);
     size_t bytes = (nodes + tensors) * each + nodes * sizeof(fnn_node) + 64 * 16;
     char *all = fnn_new(1, bytes), *at = all;
     if (!all) return FNN_ERR_MEMORY;
     w->nodes = carve(&at, nodes * sizeof(fnn_node));
     w->chosen = carve(&at, tensors * sizeof(int));
     w->needed = carve(&at, (nodes + tensors) * sizeof(bool));
+    w->after = carve(&at, nodes * sizeof(bool));
+    w->exchanged = carve(&at, 2 * tensors * sizeof(bool));
     w->phase = carve(&at, nodes * sizeof(int));
     w->fused_into = carve(&at, nodes * sizeof(int));
     w->order = carve(&at, nodes * sizeof(int));
@@ -932,6 +1015,10 @@ static int plan_into(planner *w) {
     if (status == FNN_OK) {
         resolve_training(w);
         mark_needed(w);
+        if (s->exchanges) find_exchange(w);
+        if (w->mixing >= 0) status = FNN_ERR_ARGUMENT;
+    }
+    if (status == FNN_OK) {
         fuse(w);
         assign_phases(w);
         find_ports(w);
@@ -956,8 +1043,8 @@ static int plan_into(planner *w) {
         if (!s->arena || !s->chosen) status = FNN_ERR_MEMORY;
     }
     if (status == FNN_OK && !w->measures) {
-        s->batch = (fnn_batch){-1, 0, s->chosen, s->chosen + s->max_rows};
-        s->next = (fnn_batch){-1, 0, s->chosen + 2 * s->max_rows, s->chosen + 3 * s->max_rows};
+        s->batch = (fnn_batch){.step = -1, .sample = s->chosen, .row = s->chosen + s->max_rows};
+        s->next = (fnn_batch){.step = -1, .sample = s->chosen + 2 * s->max_rows, .row = s->chosen + 3 * s->max_rows};
         int *first = w->position;    /* by stage, from now on */
         for (int i = 0; i < w->n_order; i++)
             if (!is_free_of_work(w, &w->nodes[w->order[i]])) {
@@ -968,6 +1055,7 @@ static int plan_into(planner *w) {
         write_constants(w);
         for (size_t i = 0; i < tensors; i++) s->views[i] = view_of(w, w->chosen[i]);
         make_phases(s);
+        s->end_phase = s->n_phases;
         for (int i = 0; i < s->n_ports; i++) s->ports[i].view = s->views[s->ports[i].tensor];
         find_readers(s);
         find_matrices(s, w, first);
@@ -1014,7 +1102,7 @@ static int session_new(fnn_model *model, int mode, int64_t max_rows, int flags, 
                        fnn_error *err) {
     if (mode < FNN_PREDICT || mode > FNN_GRADIENTS)
         return fnn_fail(err, FNN_ERR_ARGUMENT, "unknown mode %d", mode);
-    if (flags & ~(FNN_TRAINING | FNN_ONE_THREAD | FNN_GUARD)) return fnn_fail(err, FNN_ERR_ARGUMENT, "unknown flags %d", flags);
+    if (flags & ~(FNN_TRAINING | FNN_ONE_THREAD | FNN_GUARD | FNN_EXCHANGE)) return fnn_fail(err, FNN_ERR_ARGUMENT, "unknown flags %d", flags);
     if (max_rows < 1 || max_rows > FNN_MAX_ROWS)
         return fnn_fail(err, FNN_ERR_ARGUMENT, "a session for %lld rows: at least 1, at most 2^40",
                         (long long)max_rows);
@@ -1030,9 +1118,11 @@ static int session_new(fnn_model *model, int mode, int64_t max_rows, int flags, 
     s->training = mode == FNN_TRAIN || (flags & FNN_TRAINING);
     s->alone = flags & FNN_ONE_THREAD;
     s->guarded = flags & FNN_GUARD;
+    s->exchanges = (flags & FNN_EXCHANGE) && mode == FNN_TRAIN;
+    s->parts = 1;
     s->max_rows = max_rows;
     s->bytes = sizeof *s;
-    planner w = {.s = s, .p = &model->program, .measures = measures};
+    planner w = {.s = s, .p = &model->program, .mixing = -1, .measures = measures};
     uint64_t host = fnn_fp_enter();   /* estimates are in floating point */
     int status = plan_into(&w);
     fnn_fp_restore(host);
@@ -1042,6 +1132,11 @@ static int session_new(fnn_model *model, int mode, int64_t max_rows, int flags, 
     }
     double need = (double)s->bytes;
     fnn_session_free(s);
+    if (status == FNN_ERR_ARGUMENT) {
+        const fnn_node *n = &model->program.nodes[w.mixing];
+        return fnn_fail(err, status, "'%.100s', made by %s, needs all rows of a batch at once, and here they are shared out",
+                        n->n_out ? model->program.tensors[n->out[0]].name : "a statistic", fnn_ops[n->op].name);
+    }
     if (status == FNN_ERR_LIMIT)
         return fnn_fail(err, status, "batches of %lld rows are too large for this program",
                         (long long)max_rows);

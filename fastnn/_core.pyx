@@ -19,7 +19,7 @@ cdef extern from "internal.h" nogil:
     enum: FNN_OK, FNN_ERR_ARGUMENT, FNN_ERR_PROGRAM, FNN_ERR_LIMIT, FNN_ERR_MEMORY, FNN_ERR_DATA, FNN_ERR_NONFINITE
     enum: FNN_ERR_FORMAT
     enum: FNN_F32, FNN_F64, FNN_F16, FNN_BOOL, FNN_I8, FNN_I16, FNN_I32, FNN_I64, FNN_U8, FNN_U16, FNN_U32, FNN_U64
-    enum: FNN_MAX_DIMS, FNN_FEW_ROWS, FNN_TRAINING, FNN_GUARD, OP_COUNT
+    enum: FNN_MAX_DIMS, FNN_FEW_ROWS, FNN_TRAINING, FNN_GUARD, FNN_EXCHANGE, OP_COUNT
     ctypedef struct fnn_error:
         int status
         int tensor
@@ -90,6 +90,8 @@ cdef extern from "internal.h" nogil:
                 int *finished, fnn_error *err)
     int fnn_results(const fnn_session *session, double *values, int count)
     int fnn_set_results(fnn_session *session, const double *values, int count, fnn_error *err)
+    void fnn_exchange(const fnn_session *session, void **values, int64_t *count, int *pending)
+    int fnn_take_share(fnn_session *session, int64_t part, int64_t parts, fnn_error *err)
     int fnn_gradient(fnn_session *session, int index, void *values, int64_t count, fnn_error *err)
     int fnn_predict(fnn_session *session, const void *x, void *y, int64_t n)
     ctypedef struct fnn_perceptron:
@@ -436,8 +438,8 @@ cdef class Engine:
             status = fnn_model_restore(self.c, &err)
         check(status, &err)
 
-    def session(self, str mode, int64_t max_rows, bint training=False, bint guard=False):
-        return Session(self, mode, max_rows, training, guard)
+    def session(self, str mode, int64_t max_rows, bint training=False, bint guard=False, bint exchange=False):
+        return Session(self, mode, max_rows, training, guard, exchange)
 
 
 _MODES = {"predict": 0, "evaluate": 1, "train": 2, "gradients": 3}
@@ -452,11 +454,11 @@ cdef class Session:
     cdef dict held
     cdef _Held selected
 
-    def __cinit__(self, Engine engine not None, str mode, int64_t max_rows, bint training, bint guard):
+    def __cinit__(self, Engine engine not None, str mode, int64_t max_rows, bint training, bint guard, bint exchange):
         cdef fnn_error err
         self.engine, self.max_rows, self.held = engine, max_rows, {}
-        check(fnn_session_create(engine.c, _MODES[mode], max_rows, (FNN_TRAINING if training else 0) | (FNN_GUARD if guard else 0),
-                                 &self.c, &err), &err)
+        check(fnn_session_create(engine.c, _MODES[mode], max_rows, (FNN_TRAINING if training else 0) | (FNN_GUARD if guard else 0)
+                                 | (FNN_EXCHANGE if exchange else 0), &self.c, &err), &err)
 
     def __dealloc__(self):
         fnn_session_free(self.c)
@@ -560,6 +562,24 @@ cdef class Session:
         cdef _Held held = contiguous(np.array(values, np.float64), FNN_F64, False)
         check(fnn_set_results(self.c, <const double *>held.view.buf, held.view.len // 8, &err), &err)
 
+    def share(self, int64_t part, int64_t parts):
+        """From the next pass on the session takes its part of the rows of each batch."""
+        cdef fnn_error err
+        check(fnn_take_share(self.c, part, parts, &err), &err)
+
+    @property
+    def pending(self):
+        """Does a step wait for its sums over rows to be added to those of other sessions?"""
+        cdef void *values
+        cdef int64_t count
+        cdef int pending
+        fnn_exchange(self.c, &values, &count, &pending)
+        return pending != 0
+
+    def exchange(self):
+        """The sums of a pending step, one writable buffer, with three notes at its end; it is always the same one."""
+        return _Exchange.__new__(_Exchange, self)
+
     def gradient(self, int index, out):
         cdef fnn_error err
         cdef _Held held = contiguous(out, FNN_F64 if self.engine.dtype == "float64" else FNN_F32, True)
@@ -569,6 +589,32 @@ cdef class Session:
         """Raises if a kernel wrote beyond a buffer of this guarded session."""
         cdef fnn_error err
         check(fnn_session_check(self.c, &err), &err)
+
+
+cdef class _Exchange:
+    """The buffer of `Session.exchange`, which keeps the session."""
+
+    cdef Session session
+    cdef Py_ssize_t size, stride
+    cdef bytes format
+
+    def __cinit__(self, Session session not None):
+        self.session = session
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        cdef void *values
+        cdef int64_t count
+        cdef int pending
+        fnn_exchange(self.session.c, &values, &count, &pending)
+        if values == NULL:
+            raise errors.ArgumentError("only a session made with exchange=True has sums to exchange")
+        wide = self.session.engine.dtype == "float64"
+        self.format = b"d" if wide else b"f"
+        self.size, self.stride = count, 8 if wide else 4
+        view.buf, view.len, view.itemsize, view.readonly = values, self.size * self.stride, self.stride, 0
+        view.ndim, view.shape, view.strides, view.suboffsets = 1, &self.size, &self.stride, NULL
+        view.format = <char *>self.format
+        view.internal, view.obj = NULL, self
 
 
 # ---- perceptrons ----

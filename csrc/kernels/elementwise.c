@@ -57,7 +57,7 @@ static void k_loss_seed(const fnn_task *t, int64_t lo, int64_t hi, void *scratch
     (void)scratch;
     const fnn_view *to = &t->out[0];
     const REAL *weight = t->in[0].p;
-    const double scale = t->attr[0] / ((double)t->step->rows * (double)(to->lead * to->cols));
+    const double scale = t->attr[0] / ((double)t->step->whole * (double)(to->lead * to->cols));
     for (int64_t r = lo; r < hi; r++) {
         const REAL seed = (REAL)(scale * (double)weight[r / to->lead * t->in[0].ld]);
         REAL *out = (REAL *)to->p + r * to->ld;

@@ -83,7 +83,7 @@ static void check_loss_seed(int64_t samples, int64_t lead, int64_t cols) {
     matrix weight = matrix_random(samples, 1, 1, shift()),
            out = matrix_new(samples * lead, cols, cols + gap(), shift());
     const int64_t lo = random_below(samples * lead), hi = lo + 1 + random_below(samples * lead - lo);
-    const fnn_step step = {.rows = samples};
+    const fnn_step step = {.rows = samples, .whole = samples};
     fnn_task t = {.in = {view_of(&weight)}, .out = {view_of(&out)}, .attr = {0.3}, .n_in = 1, .step = &step};
     t.out[0].lead = lead;
     run(&t, OP_loss_seed, lo, hi);
