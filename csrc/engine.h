@@ -88,7 +88,7 @@ int fnn_set_results(fnn_session *session, const double *values, int count, fnn_e
 #define FNN_EXCHANGE_NOTES 3
 void fnn_exchange(const fnn_session *session, void **values, int64_t *count, int *pending);
 /* From the next pass on the session takes the `part`-th of so many shares of each batch, 0 <= part < parts: rows that
- * follow each other in the pass. A share may be empty. Only with FNN_EXCHANGE, or in FNN_EVALUATE. */
+ * follow each other in the pass. A share may be empty, and is all that counts for the session's rows. Only with FNN_EXCHANGE, or in FNN_EVALUATE. */
 int fnn_take_share(fnn_session *session, int64_t part, int64_t parts, fnn_error *err);
 /* After a run in FNN_GRADIENTS: the gradient of the i-th grad root, row-major. */
 int fnn_gradient(fnn_session *session, int index, void *values, int64_t count, fnn_error *err);

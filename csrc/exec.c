@@ -335,7 +335,7 @@ static int begin(fnn_session *s, const fnn_pass *pass, fnn_error *err) {
     if (!pass) return fnn_fail(err, FNN_ERR_ARGUMENT, "no pass");
     if (pass->n < 1 || pass->n > FNN_MAX_ROWS)
         return fnn_fail(err, FNN_ERR_ARGUMENT, "a pass over %lld samples: at least 1", (long long)pass->n);
-    if (pass->batch_size < 1 || pass->batch_size > s->max_rows)
+    if (pass->batch_size < 1 || (pass->batch_size - 1) / s->parts + 1 > s->max_rows)
         return fnn_fail(err, FNN_ERR_ARGUMENT, "a batch size of %lld in a session for %lld rows",
                         (long long)pass->batch_size, (long long)s->max_rows);
     if (s->selected && pass->n > s->n_selected)

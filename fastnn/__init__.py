@@ -39,7 +39,7 @@ _threadpoolctl.follow()
 
 __all__ = [
     "FastNNError", "History", "Input", "Layer", "Model", "Parameter", "Perceptron", "Predictor", "Program", "Sequential",
-    "Tensor", "activations", "callbacks", "config", "datasets", "errors", "explain", "fit_many", "from_keras",
+    "Tensor", "activations", "callbacks", "config", "datasets", "distributed", "errors", "explain", "fit_many", "from_keras",
     "from_onnx", "from_torch", "get_include", "get_library", "get_num_threads", "initializers", "keras", "layers", "load",
     "losses", "metrics", "onnx", "ops", "optimizers", "plot", "preprocessing", "regularizers", "reset_names", "schedules",
     "set_num_threads", "set_seed", "show_config", "utils", "value_and_grad",
@@ -47,14 +47,14 @@ __all__ = [
 
 
 # What costs import time that most processes need not pay: found at first use.
-_MODULES = ("callbacks", "datasets", "explain", "io", "keras", "onnx", "ops", "plot", "preprocessing", "sklearn")
+_MODULES = ("callbacks", "datasets", "distributed", "explain", "io", "keras", "onnx", "ops", "plot", "preprocessing", "sklearn")
 _MODULE_OF = {
     "Perceptron": "perceptron", "fit_many": "many", "from_keras": "interop.keras", "from_onnx": "onnx.reader",
     "from_torch": "interop.torch", "load": "io", "value_and_grad": "autodiff",
 }  # fmt: skip
 
 if TYPE_CHECKING:
-    from . import callbacks, datasets, explain, io, keras, onnx, ops, plot, preprocessing, sklearn  # noqa: F401
+    from . import callbacks, datasets, distributed, explain, io, keras, onnx, ops, plot, preprocessing, sklearn  # noqa: F401
     from .autodiff import value_and_grad
     from .interop.keras import from_keras
     from .interop.torch import from_torch

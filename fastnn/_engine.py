@@ -50,9 +50,10 @@ class Runtime:
         arrays = {key: np.empty(p.shape, p.dtype) for key, p in like.items()}
         return arrays, self.engine.read([(*key, array) for key, array in arrays.items()])
 
-    def session(self, mode, rows, training=False):
+    def session(self, mode, rows, training=False, exchange=False):
         """A session for batches of up to `rows` samples, lent as a context manager."""
-        return _Lease(self, self._idle.setdefault((mode, training), []), mode, rows, training)
+        idle = self._idle.setdefault((mode, training, exchange), [])
+        return _Lease(self, idle, mode, rows, training, exchange)
 
     def _indexed(self, node, tensor):
         """How many things the integers of a tensor tell apart, where the node reads it as indices."""
@@ -104,13 +105,15 @@ class Runtime:
 class _Lease:
     """A session that goes back to the idle ones, with nothing bound, when the block ends."""
 
-    def __init__(self, runtime, idle, mode, rows, training):
+    def __init__(self, runtime, idle, mode, rows, training, exchange):
         self._runtime, self._idle, self._bound = runtime, idle, {}
         while True:
             try:
                 self._rows, self.session = idle.pop()  # atomic: any thread may ask
             except IndexError:
-                self._rows, self.session = rows, runtime.engine.session(mode, rows, training)
+                self._rows, self.session = rows, runtime.engine.session(
+                    mode, rows, training, exchange=exchange
+                )
                 break
             if self._rows >= rows:
                 break

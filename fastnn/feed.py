@@ -219,6 +219,13 @@ class Batches:
         """Samples of the pass so far."""
         return self._seen
 
+    def agree(self, *values):
+        """See `training.Arrays`."""
+        return values
+
+    def follow(self, changed):
+        """See `training.Arrays`."""
+
     def end(self):
         """The pass ended, or was left."""
         if self._ahead is not None:

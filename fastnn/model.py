@@ -669,6 +669,7 @@ class Model(Layer):
         check_finite: bool = True,
         max_seconds: float | None = None,
         resume=None,
+        comm=None,
     ) -> History:
         """Train on arrays, or on an iterable of batches.
 
@@ -725,6 +726,10 @@ class Model(Layer):
             File of a `callbacks.Checkpoint`: training goes on where it was written, with all that belongs to
             it, as if it had never stopped. A missing file starts afresh. `epochs` counts from the very start;
             a run that had ended gives its History at once, and weights as they were then.
+        comm : fastnn.distributed.MPIComm or SelfComm, optional
+            Processes that train together, as ``fastnn.distributed.init()`` gives them. Each takes its share of every
+            batch of x, which is ``fastnn.distributed.shard(x, y, comm)`` or the same arrays in all of them;
+            callbacks and the progress bar are those of rank 0.
 
         Returns
         -------
@@ -757,6 +762,12 @@ class Model(Layer):
             The loss became NaN or infinite; the weights are those of the last finite epoch.
         """
         self._needs_compiled("fit")
+        if comm is not None or hasattr(x, "comm"):
+            from . import distributed
+
+            x, y, sample_weight, comm = distributed.opened(x, y, sample_weight, comm)
+            if comm.size == 1:
+                comm = None
         given = feed.is_iterable_of_batches(x) and feed.Feed(x, "x")
         self._build_for(feed.split_batch(given.first())[0] if given and not self.built else x)
         self._needs_loss("fit")
@@ -764,6 +775,8 @@ class Model(Layer):
         initial_epoch = check_int("fit", "initial_epoch", initial_epoch, 0)
         check_verbose("fit", verbose)
         hooks = Hooks("fit", callbacks)
+        if comm is not None and comm.rank > 0:
+            hooks, verbose = Hooks("fit", None), 0
         validates, shuffle = validation_epochs(validation_freq), data.shuffle_of(shuffle)
         if steps_per_epoch is not None:
             steps_per_epoch = check_int("fit", "steps_per_epoch", steps_per_epoch, 1)
@@ -821,11 +834,13 @@ class Model(Layer):
                 steps = -(-count // rows)
                 if steps_per_epoch is not None:
                     steps = min(steps, steps_per_epoch)
-                session = stack.enter_context(runtime.session("train", rows))
+                make = self.optimizer.driver or Arrays
+                if comm is not None:
+                    make = distributed.shares_of(comm, self.optimizer)
+                rows_here = rows if comm is None else -(-rows // comm.size)
+                session = stack.enter_context(runtime.session("train", rows_here, exchange=comm is not None))
                 session.bind(arrays, rows=selected)
-                source = (self.optimizer.driver or Arrays)(
-                    self, session, arrays, selected, count, rows, steps, seed, shuffle, bool(check_finite)
-                )
+                source = make(self, session, arrays, selected, count, rows, steps, seed, shuffle, bool(check_finite))
             resumed = None
             if resume is not None:
                 from . import checkpoint
@@ -833,6 +848,9 @@ class Model(Layer):
                 resumed = checkpoint.read(resume, self, source, not drawn)
             if drawn:
                 source.seed = seeds.next_seed() if resumed is None else resumed.seed
+            if comm is not None:
+                source.seed = distributed.same_seed(comm, source.seed)
+                stack.enter_context(source.interruptible())
             params = {
                 "verbose": verbose, "epochs": epochs, "steps": source.steps, "batch_size": source.rows,
                 "samples": source.count,
@@ -847,6 +865,8 @@ class Model(Layer):
                 validation = evaluate, validates
             trainer = Trainer(self, history, runtime.engine, source, hooks, validation, max_seconds)
             trainer.run(initial_epoch, epochs, progress.make(verbose), resumed)
+            if comm is not None:
+                source.check()
         return history
 
     def _prepare_batch(self, class_weight=None):

@@ -1,5 +1,6 @@
 """The loop over epochs behind `Model.fit`."""
 
+import math
 import time
 import warnings
 
@@ -55,6 +56,13 @@ class Arrays:
     def run(self, max_steps, max_ms, rates):
         """Make up to so many steps; returns their number and whether the data ended."""
         return self.session.run(max_steps, max_ms, rates)
+
+    def agree(self, *values):
+        """What the process that decides says; see `distributed.Shares`."""
+        return values
+
+    def follow(self, changed):
+        """Called where callbacks may have changed the weights."""
 
     def seen(self, step):
         """Samples of the first `step` steps."""
@@ -122,11 +130,12 @@ class Trainer:
         if resumed is not None:
             resumed.restore(self)
             self.begun_at = self.epoch, self.step
+        self.source.follow(True)
         latest, cut_short, broken = {}, None, False
         silent = type(show) is progress.Silent
         try:
             for epoch in range(self.epoch, epochs):
-                if model.stop_training or self.late():
+                if self.source.agree(model.stop_training or self.late())[0]:
                     break
                 if hooks and self.step == 0:
                     hooks("on_epoch_begin", epoch, {})
@@ -135,7 +144,7 @@ class Trainer:
                 try:
                     whole, values = self.train(epoch, show)
                 except NonFiniteLossError as error:
-                    if not hooks.stop_on_nan():
+                    if not self.source.agree(hooks.stop_on_nan())[0]:
                         raise
                     warnings.warn(f"training ends here: {error}", RuntimeWarning, stacklevel=3)
                     model.stop_training = broken = True
@@ -155,8 +164,9 @@ class Trainer:
                     for name, value in latest.items():
                         if name not in known:
                             logs.setdefault(name, []).append(value)
-                    for saver in self.savers:
-                        saver.after_epoch(self)
+                self.source.follow(bool(hooks))
+                for saver in self.savers:
+                    saver.after_epoch(self)
         finally:
             show.close()
         if not self.savers or broken:
@@ -166,6 +176,7 @@ class Trainer:
             hooks("on_train_end", latest)
             for saver in self.savers:
                 saver.at_end(self, before, model.stop_training or self.epoch >= epochs)
+        self.source.follow(bool(hooks))
         if cut_short is not None:
             epoch, values = cut_short
             history.epoch.append(epoch)
@@ -236,6 +247,10 @@ class Trainer:
             milliseconds = CHUNK_MS
             if self.until is not None:
                 milliseconds = min(CHUNK_MS, max(0.0, 1e3 * (self.until - time.monotonic())))
+            limit, by_batch, rate = source.agree(limit, by_batch, constant_rate(optimizer))
+            limit = int(limit)
+            if not math.isnan(rate) and rate != optimizer.learning_rate:
+                optimizer.learning_rate = rate
             rates = optimizer.learning_rates(engine.iterations, limit)
             done, finished = source.run(limit, milliseconds, rates)
             self.step += done
@@ -246,13 +261,20 @@ class Trainer:
                 saver.after_steps(self)
             if finished:
                 break
-            if by_batch and model.stop_training:
+            stop, late = source.agree(by_batch and model.stop_training, self.late())
+            if stop:
                 break
-            if self.late():
+            if late:
                 return steps is not None and self.step == steps
             if show.live:
                 show.update(source.seen(self.step), model._value_names, self.values())
         return True
+
+
+def constant_rate(optimizer):
+    """The learning rate, NaN where it follows a schedule."""
+    rate = optimizer.learning_rate
+    return rate if isinstance(rate, float) else math.nan
 
 
 def validation_epochs(freq):
