@@ -211,6 +211,13 @@ def require_same(comm, data, message):
         raise ArgumentError(f"{message}: {others[0]} of {comm.size} processes differ from rank 0")
 
 
+def require_same_start(comm, resumed):
+    """Raises in all processes unless all go on from the same step of the same checkpoint."""
+    start = None if resumed is None else (resumed.epoch, resumed.step, resumed.total, resumed.iterations)
+    message = "fit needs the same file to resume everywhere, so keep it in a folder that all machines share"
+    require_same(comm, repr(start).encode(), message)
+
+
 def same_seed(comm, seed):
     """The seed that rank 0 has."""
     words = np.array([seed], np.uint64)

@@ -226,6 +226,9 @@ class Batches:
     def follow(self, changed):
         """See `training.Arrays`."""
 
+    def check(self):
+        """See `training.Arrays`."""
+
     def end(self):
         """The pass ended, or was left."""
         if self._ahead is not None:

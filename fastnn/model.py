@@ -846,6 +846,8 @@ class Model(Layer):
                 from . import checkpoint
 
                 resumed = checkpoint.read(resume, self, source, not drawn)
+            if comm is not None:
+                distributed.require_same_start(comm, resumed)
             if drawn:
                 source.seed = seeds.next_seed() if resumed is None else resumed.seed
             if comm is not None:

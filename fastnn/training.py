@@ -64,6 +64,9 @@ class Arrays:
     def follow(self, changed):
         """Called where callbacks may have changed the weights."""
 
+    def check(self):
+        """Called after an epoch, before the callbacks."""
+
     def seen(self, step):
         """Samples of the first `step` steps."""
         return min(step * self.rows, self.samples)
@@ -149,6 +152,7 @@ class Trainer:
                     warnings.warn(f"training ends here: {error}", RuntimeWarning, stacklevel=3)
                     model.stop_training = broken = True
                     break
+                self.source.check()
                 if not whole:
                     cut_short = epoch, values
                     break

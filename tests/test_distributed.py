@@ -208,6 +208,51 @@ def test_time_that_is_over_on_rank_0_is_over_everywhere(tmp_path):
     )
 
 
+def test_another_number_of_processes_resumes_the_run(tmp_path):
+    script = """
+    import os
+    from pathlib import Path
+    path, stop = Path(sys.argv[1]).with_name("run.ckpt"), {stop}
+
+    class Stop(fnn.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model._runtime.engine.iterations == stop:
+                os._exit(7)                          # as if the machine had gone; after this step's checkpoint
+
+    model = make("float64")
+    callbacks = [fnn.callbacks.Checkpoint(path, every_steps=3)] + ([Stop()] if stop else [])
+    keep(model, model.fit(fnn.distributed.shard(X, Y, comm), batch_size=64, epochs=5, seed=5, comm=comm, verbose=0,
+                          callbacks=callbacks, resume=path))
+    """
+    run(tmp_path, 1, script.format(stop=0))
+    reference = weights(tmp_path, 1)[0]
+    for numbers in ((3, 2), (2, 3, 1)):
+        (tmp_path / "run.ckpt").unlink()
+        for i, n in enumerate(numbers):
+            last = i + 1 == len(numbers)
+            run(tmp_path, n, script.format(stop=0 if last else 7 + 6 * i), fails=not last)
+        for kept in weights(tmp_path, numbers[-1]):
+            for name, value in reference.items():
+                assert np.abs(kept[name] - value).max() <= 1e-12 * np.abs(value).max(), (numbers, name)
+
+
+def test_a_checkpoint_that_one_process_does_not_see_is_refused_everywhere(tmp_path):
+    output = run(
+        tmp_path,
+        2,
+        """
+        path = sys.argv[1] + f".{comm.rank}.ckpt"
+        try:
+            for epochs in (1, 2):
+                make().fit(X, Y, batch_size=64, epochs=epochs, seed=5, comm=comm, verbose=0, resume=path,
+                           callbacks=[fnn.callbacks.Checkpoint(path)])
+        except fnn.errors.ArgumentError as error:
+            print(error, flush=True)
+        """,
+    )
+    assert output.count("in a folder that all machines share") == 2
+
+
 def test_an_exception_on_one_process_ends_the_job(tmp_path):
     output = run(
         tmp_path,
