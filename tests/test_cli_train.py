@@ -584,7 +584,7 @@ def test_predictions_of_standard_input(tmp_path):
 # ---- how it looks ----
 
 
-@pytest.mark.parametrize("command", ["train", "predict", "evaluate", "info", "export", "view", "bench", "demo"])
+@pytest.mark.parametrize("command", ["train", "predict", "evaluate", "info", "export", "view", "launch", "bench", "demo"])
 def test_help_has_an_example_and_the_codes(command, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):

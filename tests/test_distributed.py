@@ -11,6 +11,7 @@ import pytest
 
 import fastnn as fnn
 from fastnn import distributed, layers, optimizers
+from fastnn.cli import main
 from fastnn.errors import ArgumentError, MissingExtraError
 
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
@@ -302,6 +303,55 @@ def test_the_operations_of_a_communicator(tmp_path):
         comm.barrier()
         """,
     )
+
+
+def test_launch_starts_a_job_again_until_it_ends_well(tmp_path):
+    pytest.importorskip("mpi4py")
+    script, mark = tmp_path / "script.py", tmp_path / "mark"
+    body = """
+    import os, signal
+    from pathlib import Path
+    path, mark, kill = Path(sys.argv[1]).with_name("run.ckpt"), Path(sys.argv[2]), sys.argv[3] == "kill"
+
+    class Kill(fnn.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if kill and self.model._runtime.engine.iterations == 7 and not mark.exists():
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    model = make()
+    keep(model, model.fit(X, Y, batch_size=64, epochs=5, seed=5, comm=comm, verbose=0, resume=path,
+                          callbacks=[fnn.callbacks.Checkpoint(path, every_steps=3), Kill()]))
+    """
+    script.write_text(COMMON + textwrap.dedent(body))
+    environment = {**os.environ, "PYTHONPATH": str(Path(fnn.__file__).parent.parent), "FASTNN_NUM_THREADS": "1"}
+    environment.pop("PYTHONSAFEPATH", None)
+
+    def launch(restarts, name, kill):
+        command = [sys.executable, "-m", "fastnn", "launch", "-n", "2", "--max-restarts", str(restarts), script]
+        command += [tmp_path / name / "out", mark, kill]
+        (tmp_path / name).mkdir(exist_ok=True)
+        return subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    assert launch(0, "whole", "live").returncode == 0
+    killed = launch(0, "killed", "kill")
+    assert (killed.returncode, mark.exists()) == (4, True), killed.stderr
+    mark.unlink()
+    again = launch(2, "again", "kill")
+    assert again.returncode == 0, again.stderr
+    assert "starts again; restarts left: 1" in again.stderr
+    reference = np.load(tmp_path / "whole" / "out.2.0.npz")
+    for rank in range(2):
+        kept = np.load(tmp_path / "again" / f"out.2.{rank}.npz")
+        for name in reference:
+            assert np.array_equal(kept[name], reference[name]), name
+
+
+def test_launch_needs_a_script(tmp_path, capsys):
+    assert main(["launch", "-n", "2", str(tmp_path / "none.py")]) == 2
+    assert "there is no such file" in capsys.readouterr().err
 
 
 # ---- one process ----

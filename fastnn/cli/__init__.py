@@ -3,10 +3,10 @@
 import sys
 
 from ..errors import FastNNError, MissingExtraError
-from . import bench, demo, evaluate, export, info, predict, train, view
+from . import bench, demo, evaluate, export, info, launch, predict, train, view
 from .arguments import CannotWriteError, Parser, Version
 
-_COMMANDS = (train, predict, evaluate, info, export, view, bench, demo)
+_COMMANDS = (train, predict, evaluate, info, export, view, launch, bench, demo)
 
 
 def main(arguments=None):
@@ -16,7 +16,7 @@ def main(arguments=None):
     -------
     int
         The exit code: 0; 1 where the output cannot be written; 2 for wrong arguments, files or data; 3 where a
-        library of an extra is missing; 130 after Ctrl-C.
+        library of an extra is missing; 4 where what `launch` started failed; 130 after Ctrl-C.
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # names of columns go to terminals that cannot show them

@@ -8,7 +8,7 @@ import os
 from ..errors import FastNNError, FileAccessError
 
 CODES = """exit codes: 0 done, 1 the output cannot be written, 2 wrong arguments or files,
-3 a library is missing that an extra brings, 130 stopped by Ctrl-C"""
+3 a library is missing that an extra brings, 4 what was launched failed, 130 stopped by Ctrl-C"""
 
 
 class CannotWriteError(FastNNError):
