@@ -11,6 +11,9 @@ static void set_batch(const fnn_session *s, fnn_batch *b, int64_t step) {
     int64_t left = s->pass.n - step * s->pass.batch_size;
     b->step = step;
     b->whole = left < s->pass.batch_size ? left : s->pass.batch_size;
+    b->first = 0;
+    b->rows = b->whole;
+    if (s->parts == 1) return;       /* a division takes longer than the smallest layer */
     b->first = b->whole * s->part / s->parts;
     b->rows = b->whole * (s->part + 1) / s->parts - b->first;
 }
