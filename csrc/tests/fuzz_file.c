@@ -184,6 +184,8 @@ static void add_format(text *t, const char *format, ...) {
 /* Puts s in the place of [at, at + n). */
 static void splice(text *t, size_t at, size_t n, const void *s, size_t length) {
     static text rest;                /* AddressSanitizer's memmove goes byte by byte */
+    if (at > t->n) at = t->n;        /* what was found there may be gone by now */
+    if (n > t->n - at) n = t->n - at;
     rest.n = 0;
     add(&rest, t->p + at + n, t->n - at - n);
     reserve(t, length);
