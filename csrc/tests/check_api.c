@@ -4,18 +4,12 @@
  *   check_api FOLDER      that of tests/golden/files/fastnn-1
  */
 #include "../fastnn.h"
+#include "check.h"
 #include "sealed.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-static int passed, failed;
-#define CHECK(condition, ...)                                                     \
-    do {                                                                          \
-        if (condition) passed++;                                                  \
-        else { failed++; printf("%s:%d: ", __FILE__, __LINE__); printf(__VA_ARGS__); printf("\n"); } \
-    } while (0)
 
 /* The call, which names the place for its error `e`, gives this status and a text with this word. */
 #define REFUSED(wanted, word, call)                                               \

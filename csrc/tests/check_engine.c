@@ -2,6 +2,7 @@
  * products without a batch and tallies, hostile texts, threads inside a step and beside it, and the caller's
  * floating-point state. */
 #include "../engine.h"
+#include "check.h"
 
 #include <fenv.h>
 #include <math.h>
@@ -10,13 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static int passed, failed;
-#define CHECK(condition, ...)                                                     \
-    do {                                                                          \
-        if (condition) passed++;                                                  \
-        else { failed++; printf("%s:%d: ", __FILE__, __LINE__); printf(__VA_ARGS__); printf("\n"); } \
-    } while (0)
 
 /* 2-16-1 with tanh and sigmoid, binary crossentropy, Adam: what fastnn.compile writes for such a model,
  * shortened. */

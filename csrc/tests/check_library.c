@@ -3,7 +3,8 @@
  *
  *   check_library PATH
  */
-#include "../internal.h"
+#include "check.h"
+#include "sealed.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -21,12 +22,6 @@ static void library_close(void *library) { dlclose(library); }
 static bool library_stays(const char *path) { return dlopen(path, RTLD_NOW | RTLD_NOLOAD) != NULL; }
 #endif
 
-static int failed;
-#define CHECK(condition, ...)                                                                     \
-    do {                                                                                          \
-        if (!(condition)) { failed++; printf("%s:%d: ", __FILE__, __LINE__); printf(__VA_ARGS__); printf("\n"); } \
-    } while (0)
-
 #define FUNCTIONS(F)                                                                              \
     F(fnn_set_threads) F(fnn_open_memory) F(fnn_model_free) F(fnn_set_parameter) F(fnn_session_create) F(fnn_session_free) \
     F(fnn_predict)
@@ -34,7 +29,6 @@ static int failed;
 FUNCTIONS(DECLARE)
 
 /* A model file in which the kernel is zero. */
-static const char head[] = "{\"__metadata__\":{\"checksum\":\"";
 static const char rest[] =
     "\",\"format\":\"fastnn 1\",\"kind\":\"model\",\"config\":\"{}\",\"program\":\""
     "fastnn-program 1\\n"
@@ -49,20 +43,14 @@ static const char rest[] =
 enum { N = 2000, FEATURES = 64, UNITS = 256 };
 static float x[N][FEATURES], kernel[FEATURES][UNITS], y[N][UNITS];
 
-enum { HEADER = sizeof head - 1 + 64 + sizeof rest - 1 };
-static char file[8 + HEADER + sizeof kernel];
+enum { PREFIX = sizeof file_prefix - 1, HEADER = PREFIX + 64 + sizeof rest - 1 };
+static unsigned char file[8 + HEADER + sizeof kernel];
 
 static void write_model(void) {
-    char digits[64];
-    fnn_sha256 sha;
-    for (int i = 0; i < 8; i++) file[i] = (char)((uint64_t)HEADER >> (8 * i));
-    memcpy(file + 8, head, sizeof head - 1);
-    memset(file + 8 + sizeof head - 1, '0', sizeof digits);
-    memcpy(file + 8 + sizeof head - 1 + 64, rest, sizeof rest - 1);
-    fnn_sha256_begin(&sha);
-    fnn_sha256_add(&sha, file, sizeof file);
-    fnn_sha256_end(&sha, digits);
-    memcpy(file + 8 + sizeof head - 1, digits, sizeof digits);
+    for (int i = 0; i < 8; i++) file[i] = (unsigned char)((uint64_t)HEADER >> (8 * i));
+    memcpy(file + 8, file_prefix, PREFIX);
+    memcpy(file + 8 + PREFIX + 64, rest, sizeof rest - 1);
+    seal(file, sizeof file);
 }
 
 /* Row r is r in its first feature, so its outputs are r times the first row of the kernel. */

@@ -5,6 +5,7 @@
  *   check_memory FILE SCRATCH     a model that trains, and where it is saved
  */
 #include "../internal.h"
+#include "check.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -15,13 +16,6 @@
 #else
 #include <pthread.h>
 #endif
-
-static int passed, failed;
-#define CHECK(condition, ...)                                                     \
-    do {                                                                          \
-        if (condition) passed++;                                                  \
-        else { failed++; printf("%s:%d: ", __FILE__, __LINE__); printf(__VA_ARGS__); printf("\n"); } \
-    } while (0)
 
 /* ---- the library's calls end here (the linker's --wrap) ---- */
 

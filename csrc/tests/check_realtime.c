@@ -16,6 +16,7 @@ int main(void) {
 #else
 
 #include "../fastnn.h"
+#include "check.h"
 
 #include <linux/seccomp.h>
 #include <pthread.h>
@@ -29,13 +30,6 @@ int main(void) {
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static int passed, failed;
-#define CHECK(condition, ...)                                                     \
-    do {                                                                          \
-        if (condition) passed++;                                                  \
-        else { failed++; printf("%s:%d: ", __FILE__, __LINE__); printf(__VA_ARGS__); printf("\n"); } \
-    } while (0)
 
 /* ---- the library's calls end here ---- */
 

@@ -1,18 +1,12 @@
 /* Philox, the distributions and the keyed permutation. */
 #include "../internal.h"
+#include "check.h"
 
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static int passed, failed;
-#define CHECK(ok, ...)                                                        \
-    do {                                                                      \
-        if (ok) passed++;                                                     \
-        else { failed++; printf("%s:%d: ", __FILE__, __LINE__); printf(__VA_ARGS__); putchar('\n'); } \
-    } while (0)
 
 /* Known answers from Random123's kat_vectors (philox4x32, 10 rounds). */
 static void check_philox(void) {

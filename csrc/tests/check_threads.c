@@ -1,6 +1,7 @@
 /* The pool, its barrier, fork, the reader-writer lock and the floating-point state. */
 #define _GNU_SOURCE
 #include "../internal.h"
+#include "check.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -19,13 +20,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #endif
-
-static int passed, failed;
-#define CHECK(ok, ...)                                                        \
-    do {                                                                      \
-        if (ok) passed++;                                                     \
-        else { failed++; printf("%s:%d: ", __FILE__, __LINE__); printf(__VA_ARGS__); putchar('\n'); } \
-    } while (0)
 
 static void sleep_ms(long ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL); }
 
