@@ -17,6 +17,7 @@ from .c_functions import EXPRESSIONS, FUNCTIONS, in_type, number, numbers, used
 from .config import version
 from .errors import ArgumentError, ArgumentTypeError, UnknownNameError, UnsupportedError
 from .graph import Node, ProgramTensor, permutation
+from .structure import unused
 
 EXTENSIONS = (".h", ".hh", ".hpp")
 _WIDTH = 120
@@ -270,10 +271,7 @@ class _Header:
     # -- names and arrays --
 
     def _unique(self, name):
-        made, count = name, 0
-        while made in self.taken:
-            count += 1
-            made = f"{name}_{count}"
+        made = unused(name, self.taken)
         self.taken.add(made)
         return made
 

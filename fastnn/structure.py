@@ -29,12 +29,17 @@ def unique(names):
     """`names` with "_1", "_2" ... after those that stand before them already."""
     found = []
     for name in names:
-        candidate, i = name, 0
-        while candidate in found:
-            i += 1
-            candidate = f"{name}_{i}"
-        found.append(candidate)
+        found.append(unused(name, found))
     return found
+
+
+def unused(name, taken):
+    """`name`, with "_1", "_2" ... where it is among those `taken`."""
+    candidate, i = name, 0
+    while candidate in taken:
+        i += 1
+        candidate = f"{name}_{i}"
+    return candidate
 
 
 def any_symbolic(items):

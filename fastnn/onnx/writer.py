@@ -12,6 +12,7 @@ from ..backends import xp
 from ..config import version
 from ..errors import ArgumentError, ArgumentTypeError, UnknownNameError
 from ..graph import trace_calls
+from ..structure import unused
 from ._library import library
 from .emitters import EMITTERS, batch_norm, gemm, label_encoder, layer_norm, outside_inference
 
@@ -276,10 +277,7 @@ class Writer:
     # -- the graph --
 
     def _unique(self, name):
-        made, count = name, 0
-        while made in self._taken:
-            count += 1
-            made = f"{name}_{count}"
+        made = unused(name, self._taken)
         self._taken.add(made)
         return made
 
