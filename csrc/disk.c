@@ -20,19 +20,20 @@
 
 /* ---- the system's calls, in UTF-8 and 64 bits ---- */
 
+enum { MAX_PATH_UNITS = 4096 };      /* of a path, its end included */
+
 #if defined(_WIN32)
 
 typedef struct _stat64 file_state;
-enum { PATH_UNITS = 4096 };
 static bool widen(const char *path, wchar_t *wide) {
-    return MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, wide, PATH_UNITS) > 0;
+    return MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, wide, MAX_PATH_UNITS) > 0;
 }
 static int open_to_read(const char *path) {
-    wchar_t wide[PATH_UNITS];
+    wchar_t wide[MAX_PATH_UNITS];
     return widen(path, wide) ? _wopen(wide, _O_RDONLY | _O_BINARY) : -1;
 }
 static int open_new(const char *path, int mode) {
-    wchar_t wide[PATH_UNITS];
+    wchar_t wide[MAX_PATH_UNITS];
     (void)mode;
     return widen(path, wide) ? _wopen(wide, _O_RDWR | _O_CREAT | _O_EXCL | _O_BINARY, _S_IREAD | _S_IWRITE) : -1;
 }
@@ -47,11 +48,11 @@ static bool go_to(int file, int64_t at) { return _lseeki64(file, at, SEEK_SET) =
 static bool sync_file(int file) { return _commit(file) == 0; }
 static void close_file(int file) { _close(file); }
 static void remove_file(const char *path) {
-    wchar_t wide[PATH_UNITS];
+    wchar_t wide[MAX_PATH_UNITS];
     if (widen(path, wide)) _wremove(wide);
 }
 static bool replace(const char *from, const char *to) {
-    wchar_t wide_from[PATH_UNITS], wide_to[PATH_UNITS];
+    wchar_t wide_from[MAX_PATH_UNITS], wide_to[MAX_PATH_UNITS];
     return widen(from, wide_from) && widen(to, wide_to) &&
            MoveFileExW(wide_from, wide_to, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH);
 }
@@ -75,7 +76,7 @@ static void remove_file(const char *path) { unlink(path); }
 static bool replace(const char *from, const char *to) { return rename(from, to) == 0; }
 /* So that the new name is on the disk too; some systems cannot, which is no harm. */
 static void sync_folder(const char *path) {
-    char folder[FNN_MAX_PATH];
+    char folder[MAX_PATH_UNITS];
     const char *slash = strrchr(path, '/');
     size_t n = slash ? (size_t)(slash - path) : 0;
     if (n >= sizeof folder) return;
@@ -147,20 +148,20 @@ static bool follow(const char *path, char *target) {
 #if !defined(_WIN32)
     char *found = realpath(path, NULL);
     if (found) {
-        const bool fits = strlen(found) < FNN_MAX_PATH;
+        const bool fits = strlen(found) < MAX_PATH_UNITS;
         if (fits) strcpy(target, found);
         free(found);
         return fits;
     }
 #endif
-    if (strlen(path) >= FNN_MAX_PATH) return false;
+    if (strlen(path) >= MAX_PATH_UNITS) return false;
     strcpy(target, path);
     return true;
 }
 
 static int save(fnn_model *m, const char *path, fnn_error *err) {
     static int saved;
-    char target[FNN_MAX_PATH], temporary[FNN_MAX_PATH + 64], checksum[64];
+    char target[MAX_PATH_UNITS], temporary[MAX_PATH_UNITS + 64], checksum[64];
     if (!follow(path, target)) return fnn_fail(err, FNN_ERR_FILE, "the path '%.100s' is too long", path);
     int mode = 0666, old = open_to_read(target);
     file_state state;

@@ -222,7 +222,7 @@ static int bind_port(fnn_session *s, int tensor, const fnn_array *array, fnn_err
                     array->shape[0] >= 0 && (array->data || array->shape[0] == 0);
         for (int i = 1; fits && i < t->ndim; i++) fits = array->shape[i] == t->dim[i];
         if (fits && k >= s->n_in_ports)
-            fits = array->dtype == (t->type == TYPE_F64 ? FNN_F64 : FNN_F32) && !array->swapped &&
+            fits = array->dtype == fnn_type_dtype(t->type) && !array->swapped &&
                    row_major(array, (int64_t)fnn_type_size(t->type));
         if (!fits)
             return fnn_fail_at(err, FNN_ERR_ARGUMENT, tensor, -1, 0, "the array does not fit tensor '%.100s'",
@@ -320,7 +320,7 @@ static bool may_read_at(const fnn_port *port, const void *rows, size_t size) {
 static bool fits_in_place(const fnn_port *port, fnn_type type) {
     const fnn_array *a = &port->array;
     const size_t size = fnn_type_size(type);
-    return a->dtype == (type == TYPE_F64 ? FNN_F64 : FNN_F32) && !a->swapped && row_major(a, (int64_t)size) &&
+    return a->dtype == fnn_type_dtype(type) && !a->swapped && row_major(a, (int64_t)size) &&
            may_read_at(port, a->data, size);
 }
 
@@ -763,8 +763,7 @@ int fnn_predict(fnn_session *s, const void *x, void *y, int64_t n) {
 
 /* A contiguous array of n rows, of the tensor's own type. */
 static fnn_array rows_of(const fnn_tensor *t, const void *data, int64_t n) {
-    fnn_array a = {.data = (void *)(uintptr_t)data, .ndim = t->ndim};
-    a.dtype = t->type == TYPE_F64 ? FNN_F64 : t->type == TYPE_I32 ? FNN_I32 : FNN_F32;
+    fnn_array a = {.data = (void *)(uintptr_t)data, .dtype = fnn_type_dtype(t->type), .ndim = t->ndim};
     int64_t stride = (int64_t)fnn_type_size(t->type);
     for (int i = t->ndim - 1; i >= 0; i--) {
         a.shape[i] = i == 0 ? n : t->dim[i];

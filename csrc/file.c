@@ -792,9 +792,7 @@ static int tensor_at(const fnn_model *m, int kind, int index, fnn_tensor_info *i
         if (is_of_kind(&p->tensors[i], kind) && seen++ == index) id = i;
     if (id < 0 || !info) return seen;
     const fnn_tensor *t = &p->tensors[id];
-    static const int types[] = {[TYPE_F32] = FNN_F32, [TYPE_F64] = FNN_F64, [TYPE_I32] = FNN_I32, [TYPE_I8] = FNN_I8,
-                                [TYPE_BF16] = FNN_U16, [TYPE_CSR] = FNN_F32};
-    *info = (fnn_tensor_info){.id = id, .dtype = types[t->type], .sparse = t->type == TYPE_CSR, .trained = t->updated,
+    *info = (fnn_tensor_info){.id = id, .dtype = fnn_type_dtype(t->type), .sparse = t->type == TYPE_CSR, .trained = t->updated,
                               .ndim = t->ndim, .count = t->lead * t->cols, .name = name ? name : t->name};
     if (t->type == TYPE_CSR && p->real == TYPE_F64) info->dtype = FNN_F64;
     for (int i = 0; i < t->ndim; i++) info->shape[i] = i == 0 && t->batched ? -1 : t->dim[i];

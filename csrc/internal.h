@@ -10,7 +10,6 @@
 #define FNN_MAX_OUT 2
 #define FNN_MAX_ATTR 8
 #define FNN_ALIGN 64
-#define FNN_MAX_PATH 4096
 
 /* ---- ops ---- */
 
@@ -271,6 +270,7 @@ struct fnn_model {
 };
 
 size_t fnn_type_size(fnn_type type);
+int fnn_type_dtype(fnn_type type);                /* of a caller's array that holds such elements as they are */
 fnn_layout fnn_layout_of(const fnn_kernels *k, const fnn_tensor *t);
 void fnn_layout_read(const fnn_layout *l, size_t real_size, const void *stored, void *row_major);
 void fnn_layout_write(const fnn_layout *l, size_t real_size, void *stored, const void *row_major);

@@ -10,6 +10,12 @@ size_t fnn_type_size(fnn_type type) {
     return sizes[type];
 }
 
+int fnn_type_dtype(fnn_type type) {
+    static const int dtypes[] = {[TYPE_F32] = FNN_F32, [TYPE_F64] = FNN_F64, [TYPE_I32] = FNN_I32, [TYPE_I8] = FNN_I8,
+                                 [TYPE_BF16] = FNN_U16, [TYPE_CSR] = FNN_F32};
+    return dtypes[type];
+}
+
 /* ---- layouts ---- */
 
 fnn_layout fnn_layout_of(const fnn_kernels *k, const fnn_tensor *t) {
@@ -55,22 +61,24 @@ void fnn_layout_read(const fnn_layout *l, size_t size, const void *stored, void 
 
 void fnn_layout_put(const fnn_layout *l, size_t size, void *stored, int64_t at, int64_t n, const void *values) {
     const char *from = values;
-    while (n > 0) {
-        const int64_t row = at / l->cols, col = at % l->cols, left = l->cols - col < n ? l->cols - col : n;
+    for (int64_t row = at / l->cols, col = at % l->cols; n > 0;) {
+        const int64_t left = l->cols - col < n ? l->cols - col : n;
         const int64_t whole = l->pairs ? 1 : l->panel ? l->nr - col % l->nr : left, run = whole < left ? whole : left;
         memcpy((char *)stored + (size_t)stored_at(l, row, col) * size, from, (size_t)run * size);
         from += (size_t)run * size;
-        at += run;
         n -= run;
+        col += run;
+        if (col == l->cols) {
+            row++;
+            col = 0;
+        }
     }
 }
 
 /* The padding is made zero again: a diverged training may have left NaN there. */
 void fnn_layout_write(const fnn_layout *l, size_t size, void *stored, const void *row_major) {
     if (l->panel) memset(stored, 0, (size_t)l->size * size);
-    FOR_RUNS(l, from, to, n)
-    memcpy((char *)stored + (size_t)to * size, (const char *)row_major + (size_t)from * size,
-           (size_t)n * size);
+    fnn_layout_put(l, size, stored, 0, l->rows * l->cols, row_major);
 }
 
 /* ---- reference counts: models, sessions and parameters may be freed in any order, from any thread ---- */
@@ -340,14 +348,7 @@ int fnn_param_shape(const fnn_param *p, int64_t *dims) {
     return p->ndim;
 }
 
-int fnn_param_dtype(const fnn_param *p) {
-    switch (p->type) {
-    case TYPE_F64: return FNN_F64;
-    case TYPE_I8: return FNN_I8;
-    case TYPE_BF16: return FNN_U16;
-    default: return FNN_F32;
-    }
-}
+int fnn_param_dtype(const fnn_param *p) { return fnn_type_dtype(p->type); }
 
 static int check_count(const fnn_param *p, int64_t count, fnn_error *err) {
     int64_t needed = p->layout.rows * p->layout.cols;
